@@ -1,4 +1,4 @@
-//! The further messages of a request, between the loop of the connection and the function.
+//! The chunks of a request, between the loop of the connection and the function.
 
 use std::mem::{replace, swap, take};
 
@@ -10,65 +10,65 @@ use crate::{
     sync::{Mutex, MutexGuard},
 };
 
-/// What the function waits for, and what the loop has found of it.
+/// The chunk or the block that the function waits for, and what the loop has found of it.
 ///
 /// The loop parses and reads nothing for a function that does not ask.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     inner: Mutex<Inner>,
-    /// Notified when something is found, or the end.
+    /// Notified when the loop has found what the function waits for, or the end.
     found: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// What the function waits for, or has waited for: a message for a wait that was dropped is found for the next one.
+    /// What the function waits for, or has waited for: a chunk for a wait that was dropped is kept for the next wait.
     demand: Option<Demand>,
     /// Whether the function waits now.
     is_awaited: bool,
-    /// Whether the function has what asks for messages and blocks.
+    /// Whether the function has a `Requests`, which asks for chunks and blocks.
     has_receiver: bool,
-    found: Found,
+    progress: Progress,
 }
 
 /// What a function waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
-    Messages,
+    Chunks,
     /// At most this many bytes, without a frame.
     Bytes(usize),
 }
 
-/// What the loop has found, and how far it has come.
+/// What the loop has found, and how far it has searched.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct Progress {
     pub(crate) messages: Messages,
-    /// Why there is nothing after them.
+    /// Why nothing comes after `messages`.
     pub(crate) end: Option<ChunksEnd>,
-    /// How many bytes must be dropped before anything else.
+    /// How many bytes the loop must drop before it searches on.
     pub(crate) skip: usize,
     /// How many bytes of the block that the function receives are not found yet.
     pub(super) block: usize,
-    /// Whether chunks of this request were announced. Stays so after their end.
+    /// Whether chunks of this request were announced. Stays `true` after their end.
     pub(crate) is_announced: bool,
 }
 
-impl Found {
-    /// Begins a block of `length` bytes. What is left of the one before is dropped.
+impl Progress {
+    /// Begins a block of `length` bytes. Drops the rest of the block before.
     const fn begin_block(&mut self, length: usize) {
         self.skip = self.skip.saturating_add(replace(&mut self.block, length));
     }
 }
 
-/// Why there is nothing more.
+/// Why a request has no more chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ChunksEnd {
-    /// All of it has arrived.
+    /// The request has arrived completely.
     Complete,
     Failed(String),
 }
 
-/// The wait of a function, which is recorded with its demand. It ends as well if the function drops it and works on.
+/// The wait of a function, which is recorded with its demand. A drop ends the wait, too, while the function works on.
 struct Wait<'a>(&'a Chunks);
 
 impl Drop for Wait<'_> {
@@ -82,12 +82,12 @@ impl Chunks {
         lock(&self.inner)
     }
 
-    /// Records that the function may ask for messages and blocks.
+    /// Records that the function may ask for chunks and blocks.
     pub(super) fn add_receiver(&self) {
         self.lock().has_receiver = true;
     }
 
-    /// Waits until `batch` has some of what is demanded. Returns why not if nothing more will come.
+    /// Waits until `batch` has some of what is demanded. Returns an error if nothing more will come.
     pub(super) async fn receive(
         &self,
         demand: Demand,
@@ -103,32 +103,36 @@ impl Chunks {
         }
     }
 
-    /// Begins a block of `length` bytes. What is left of the one before is dropped, and so is the message of a `next`
-    /// that was dropped. After the end, there is none, and between chunks that are announced, this does nothing.
+    /// Begins a block of `length` bytes. Drops the rest of the block before, and the chunk of a `next` that was dropped.
+    /// After the end, the block is empty. Between announced chunks, this does nothing.
     pub(super) fn begin_block(&self, length: usize) {
         let mut inner = self.lock();
-        if inner.found.is_announced {
+        if inner.progress.is_announced {
             return;
         }
         inner.demand = None;
-        inner.found.messages.clear();
-        let length = if inner.found.end.is_some() { 0 } else { length };
-        inner.found.begin_block(length);
+        inner.progress.messages.clear();
+        let length = if inner.progress.end.is_some() {
+            0
+        } else {
+            length
+        };
+        inner.progress.begin_block(length);
     }
 
-    /// Returns what the function waits for, and how far the loop has come. The loop adds what it finds, and
-    /// [gives](Self::give) it.
-    pub(crate) fn demand(&self) -> Option<(Demand, Found)> {
+    /// Returns what the function waits for, and how far the loop has searched. The loop adds what it finds, and
+    /// [gives](Self::give) the result to the function.
+    pub(crate) fn begin_search(&self) -> Option<(Demand, Progress)> {
         let mut inner = self.lock();
         let demand = inner.demand?;
-        let mut messages = take(&mut inner.found.messages);
+        let mut messages = take(&mut inner.progress.messages);
         messages.clear();
-        let found = Found {
+        let progress = Progress {
             messages,
             end: None,
-            ..inner.found
+            ..inner.progress
         };
-        Some((demand, found))
+        Some((demand, progress))
     }
 
     /// Returns `true` if the function waits now.
@@ -136,39 +140,39 @@ impl Chunks {
         self.lock().is_awaited
     }
 
-    /// Returns how many of the next bytes belong to blocks, and are no frames.
+    /// Returns how many of the next bytes belong to blocks, and are not frames.
     pub(crate) fn rest_of_blocks(&self) -> usize {
         let inner = self.lock();
-        inner.found.skip.saturating_add(inner.found.block)
+        inner.progress.skip.saturating_add(inner.progress.block)
     }
 
-    /// Returns `true` if the next bytes belong to a block, or may belong to one: the function has not asked for messages
-    /// yet, and nothing has announced some. They may look like a notice then.
+    /// Returns `true` if the next bytes belong to a block, or may belong to one: the function has not asked for chunks
+    /// yet, and none were announced. The bytes of a block may look like a notice.
     pub(crate) fn may_be_block(&self) -> bool {
         let inner = self.lock();
-        let Found {
+        let Progress {
             end,
             skip,
             block,
             is_announced,
             ..
-        } = &inner.found;
-        let has_frames = *is_announced || end.is_some() || inner.demand == Some(Demand::Messages);
+        } = &inner.progress;
+        let has_frames = *is_announced || end.is_some() || inner.demand == Some(Demand::Chunks);
         *skip > 0 || *block > 0 || inner.has_receiver && !has_frames
     }
 
-    /// Gives the function messages, or the end. Without both, the function goes on waiting.
+    /// Gives the function chunks, a piece of a block, or the end. Without any of them, the function still waits.
     ///
-    /// Returns `true` if the function need not wait any more.
-    pub(crate) fn give(&self, mut found: Found) -> bool {
+    /// Returns `true` if the function has something to receive.
+    pub(crate) fn give(&self, mut progress: Progress) -> bool {
         let mut inner = self.lock();
-        let is_found = !found.messages.is_empty() || found.end.is_some();
-        if found.end.is_some() {
-            found.block = 0;
+        let is_found = !progress.messages.is_empty() || progress.end.is_some();
+        if progress.end.is_some() {
+            progress.block = 0;
         } else if let Some(Demand::Bytes(_)) = inner.demand {
-            found.block = found.block.saturating_sub(found.messages.byte_len());
+            progress.block = progress.block.saturating_sub(progress.messages.byte_len());
         }
-        inner.found = found;
+        inner.progress = progress;
         if is_found {
             inner.demand = None;
             drop(inner);
@@ -177,25 +181,25 @@ impl Chunks {
         is_found
     }
 
-    /// Forgets all of a request. Returns how many bytes are to be dropped before the next one.
+    /// Forgets the request. Returns how many bytes must be dropped before the next request.
     pub(crate) fn reset(&self) -> usize {
-        let mut found = take(&mut *self.lock()).found;
-        found.begin_block(0);
-        found.skip
+        let mut progress = take(&mut *self.lock()).progress;
+        progress.begin_block(0);
+        progress.skip
     }
 }
 
 impl Inner {
-    /// Fills `batch` with what was found. If that is nothing, records the demand, and that the function waits.
+    /// Fills `batch` with what was found. If nothing was found, records the demand, and that the function waits.
     fn receive(&mut self, demand: Demand, batch: &mut Messages) -> Option<Result<(), ChunksEnd>> {
-        let Found {
+        let Progress {
             messages,
             end,
             is_announced,
             ..
-        } = &mut self.found;
-        if *is_announced && demand != Demand::Messages {
-            // They were parsed together, including those after the one that the function has received last.
+        } = &mut self.progress;
+        if *is_announced && demand != Demand::Chunks {
+            // Announced chunks are parsed together, even those after the chunk that the function has received last.
             let text = "chunks that are announced have no block between them";
             return Some(Err(ChunksEnd::Failed(text.to_owned())));
         }
@@ -231,25 +235,25 @@ mod tests {
     }
 
     fn give(chunks: &Chunks, message: &str, end: Option<ChunksEnd>) -> bool {
-        let (_, mut found) = chunks.demand().expect("it waits");
+        let (_, mut progress) = chunks.begin_search().expect("it waits");
         if !message.is_empty() {
-            found.messages.push(message.as_bytes());
+            progress.messages.push(message.as_bytes());
         }
-        found.end = end;
-        chunks.give(found)
+        progress.end = end;
+        chunks.give(progress)
     }
 
     #[test]
     fn nothing_is_looked_for_until_the_function_asks_and_until_it_asks_again() {
         let chunks = Chunks::default();
-        assert!(chunks.demand().is_none());
-        assert!(receive(&chunks, Demand::Messages).is_pending());
-        // Nothing has come.
-        assert!(!give(&chunks, "", None) && chunks.demand().is_some());
-        assert!(give(&chunks, "a", None) && chunks.demand().is_none());
-        let received = receive(&chunks, Demand::Messages);
+        assert!(chunks.begin_search().is_none());
+        assert!(receive(&chunks, Demand::Chunks).is_pending());
+        // Nothing was found.
+        assert!(!give(&chunks, "", None) && chunks.begin_search().is_some());
+        assert!(give(&chunks, "a", None) && chunks.begin_search().is_none());
+        let received = receive(&chunks, Demand::Chunks);
         assert_eq!(received, Poll::Ready(Ok(b"a".to_vec())));
-        assert!(receive(&chunks, Demand::Messages).is_pending());
+        assert!(receive(&chunks, Demand::Chunks).is_pending());
     }
 
     #[test]
@@ -258,12 +262,12 @@ mod tests {
         let mut batch = Messages::default();
         let mut cx = Context::from_waker(Waker::noop());
         {
-            let mut waiting = pin!(chunks.receive(Demand::Messages, &mut batch));
+            let mut waiting = pin!(chunks.receive(Demand::Chunks, &mut batch));
             assert!(!chunks.is_awaited());
             assert!(waiting.as_mut().poll(&mut cx).is_pending() && chunks.is_awaited());
         }
-        assert!(!chunks.is_awaited() && chunks.demand().is_some());
-        let mut waiting = pin!(chunks.receive(Demand::Messages, &mut batch));
+        assert!(!chunks.is_awaited() && chunks.begin_search().is_some());
+        let mut waiting = pin!(chunks.receive(Demand::Chunks, &mut batch));
         assert!(waiting.as_mut().poll(&mut cx).is_pending() && chunks.is_awaited());
         assert!(give(&chunks, "a", None));
         assert!(waiting.as_mut().poll(&mut cx).is_ready() && !chunks.is_awaited());
@@ -272,23 +276,23 @@ mod tests {
     #[test]
     fn what_has_come_is_received_before_the_end_which_stays() {
         let chunks = Chunks::default();
-        assert!(receive(&chunks, Demand::Messages).is_pending());
+        assert!(receive(&chunks, Demand::Chunks).is_pending());
         assert!(give(&chunks, "last", Some(ChunksEnd::Complete)));
-        let received = receive(&chunks, Demand::Messages);
+        let received = receive(&chunks, Demand::Chunks);
         assert_eq!(received, Poll::Ready(Ok(b"last".to_vec())));
         for _ in 0..2 {
-            let received = receive(&chunks, Demand::Messages);
+            let received = receive(&chunks, Demand::Chunks);
             assert_eq!(received, Poll::Ready(Err(ChunksEnd::Complete)));
         }
         assert_eq!(chunks.reset(), 0);
-        assert!(receive(&chunks, Demand::Messages).is_pending());
+        assert!(receive(&chunks, Demand::Chunks).is_pending());
     }
 
     #[test]
     fn block_after_the_end_has_nothing_to_drop() {
         for end in [ChunksEnd::Complete, ChunksEnd::Failed("why".to_owned())] {
             let chunks = Chunks::default();
-            assert!(receive(&chunks, Demand::Messages).is_pending());
+            assert!(receive(&chunks, Demand::Chunks).is_pending());
             assert!(give(&chunks, "", Some(end.clone())));
             chunks.begin_block(10);
             assert_eq!(
@@ -302,17 +306,17 @@ mod tests {
     #[test]
     fn chunks_that_are_announced_have_no_block_between_them() {
         let chunks = Chunks::default();
-        assert!(receive(&chunks, Demand::Messages).is_pending());
-        let (_, mut found) = chunks.demand().expect("it waits");
-        found.messages.push(b"a");
-        found.is_announced = true;
-        assert!(chunks.give(found));
+        assert!(receive(&chunks, Demand::Chunks).is_pending());
+        let (_, mut progress) = chunks.begin_search().expect("it waits");
+        progress.messages.push(b"a");
+        progress.is_announced = true;
+        assert!(chunks.give(progress));
         chunks.begin_block(10);
         let Poll::Ready(Err(ChunksEnd::Failed(_))) = receive(&chunks, Demand::Bytes(10)) else {
             panic!("the chunk is taken for a block");
         };
         chunks.begin_block(0);
-        let received = receive(&chunks, Demand::Messages);
+        let received = receive(&chunks, Demand::Chunks);
         assert_eq!(received, Poll::Ready(Ok(b"a".to_vec())));
         assert_eq!(chunks.reset(), 0);
     }
@@ -325,10 +329,10 @@ mod tests {
         assert!(give(&chunks, "1234", None));
         // The function drops the block, with what it did not receive.
         chunks.begin_block(0);
-        assert!(receive(&chunks, Demand::Messages).is_pending());
-        let (demand, found) = chunks.demand().expect("it waits");
-        assert_eq!((demand, found.skip), (Demand::Messages, 6));
-        assert!(!chunks.give(found));
+        assert!(receive(&chunks, Demand::Chunks).is_pending());
+        let (demand, progress) = chunks.begin_search().expect("it waits");
+        assert_eq!((demand, progress.skip), (Demand::Chunks, 6));
+        assert!(!chunks.give(progress));
         assert_eq!(chunks.reset(), 6);
         chunks.begin_block(3);
         assert_eq!(chunks.reset(), 3);

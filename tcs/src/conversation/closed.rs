@@ -13,8 +13,8 @@ use crate::{ConnectionInfo, FromContext, Rejection, runtime::wait_until};
 /// be copied, and each copy can be awaited again. For collections of futures, use
 /// [`into_future`](IntoFuture::into_future). What the function then returns is sent, because the peer may still read.
 ///
-/// The connection reads ahead only while the function waits, and at most 64 KiB. The end is not noticed while more than
-/// that waits, such as many pipelined requests: the function then waits as if the peer were there. A peer
+/// The connection reads ahead only while the function waits, and at most 64 KiB. While more than that waits, such as many
+/// pipelined requests, the connection does not notice the end, and the function waits as if the peer were there. A peer
 /// that is gone without an end, such as after a reset, is not reported: the function is dropped.
 ///
 /// # Cancel safety
@@ -68,7 +68,7 @@ impl<'a> IntoFuture for Closed<'a> {
     type IntoFuture = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        // It has wakers of its own, because the function may not be polled with the waker of the connection.
+        // The future has wakers of its own, because the function may not be polled with the waker of the connection.
         let closed = &self.0.connection.closed;
         Box::pin(wait_until(closed, move || self.is_closed()))
     }

@@ -8,12 +8,12 @@ use crate::{
 
 /// How many bytes of items may be sent, with a framing that has ids.
 ///
-/// Whatever a function has staged is sent, also after it has returned. So it is polled only while its credit covers all
-/// that it can stage. Only the task of the connection uses this.
+/// All items that a function has staged are sent, even after the function has returned. So the function is polled only
+/// while its credit covers all items that it can stage. Only the task of the connection uses this.
 #[derive(Debug)]
 pub(crate) struct Credit {
     left: AtomicI64,
-    /// What was left after the last items. What is given later does not change it.
+    /// The credit after the last items. Later notices do not change this value.
     after_items: AtomicI64,
 }
 
@@ -42,12 +42,12 @@ impl Credit {
         self.after_items.store(left, Relaxed);
     }
 
-    /// Returns what the last items have left. It is below zero after one that was longer than the credit.
+    /// Returns the credit after the last items. This value is negative after an item that was longer than the credit.
     pub(crate) fn after_items(&self) -> i64 {
         self.after_items.load(Relaxed)
     }
 
-    /// Adds what a notice of the client gives.
+    /// Adds the credit of a notice.
     pub(crate) fn add(&self, bytes: u32) {
         let left = self.left.load(Relaxed);
         self.left.store(left.saturating_add(bytes.into()), Relaxed);

@@ -33,7 +33,7 @@ pub struct LentFraming<'a, F: Framing> {
 }
 
 impl<'a, F: Framing> LentFraming<'a, F> {
-    /// Takes the copy that the loop has made. There is none without a loop: then it is a new one.
+    /// Takes the copy that the loop has made. Without a loop, the framing is a new one.
     pub fn take(info: &'a ConnectionInfo) -> Self {
         let framing = info.conversation().framing.take().unwrap_or_default();
         Self { info, framing }

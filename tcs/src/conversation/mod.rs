@@ -12,8 +12,8 @@
 //! | [`Closed`] | the loop | – |
 //! | [`LentFraming`] | the function, which changes a copy | after the reply |
 //!
-//! A connection has a [`Conversation`] only once one of them is used. All others pay for one pointer, and for the test
-//! of it before a wait.
+//! A connection has a [`Conversation`] only once one of these parts is used. Other connections pay for one pointer, and
+//! for its test before a wait.
 
 mod chunks;
 mod closed;
@@ -38,10 +38,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-pub(crate) use chunks::{Chunks, ChunksEnd, Demand, Found};
+pub(crate) use chunks::{Chunks, ChunksEnd, Demand, Progress};
 pub use closed::Closed;
 use credit::Credit;
-use encode::{Unsendable, encode};
+use encode::encode;
 use lent_framing::FramingSlot;
 pub use lent_framing::{CloneFraming, LentFraming};
 pub use push::{Push, Pushes};
@@ -59,13 +59,13 @@ use crate::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-/// What one connection has beside its requests and replies. Requests that are processed at the same time have one each,
-/// and share `connection`.
+/// What one connection has beside its requests and replies. Requests that are processed at the same time have a
+/// conversation each, and share `connection`.
 #[derive(Debug)]
 pub(crate) struct Conversation {
     connection: Arc<ConnectionState>,
     pub(crate) items: StagedItems,
-    /// For the items of requests in sequence. Those that are processed at the same time have their credit in their slots.
+    /// The credit of requests in sequence. Requests that are processed at the same time have their credit in their slots.
     pub(crate) credit: Credit,
     pub(crate) chunks: Chunks,
     pub(crate) framing: FramingSlot,
@@ -137,9 +137,9 @@ impl Conversation {
     /// Reports to the function that it cannot receive chunks.
     pub(crate) fn refuse_chunks(&self) {
         let why = "requests are processed at the same time, and chunks are for one";
-        self.chunks.give(Found {
+        self.chunks.give(Progress {
             end: Some(ChunksEnd::Failed(why.to_owned())),
-            ..Found::default()
+            ..Progress::default()
         });
     }
 
@@ -153,9 +153,9 @@ impl Conversation {
         self.connection.pushes.get_or_init(new)
     }
 
-    /// Ends the request whose function may have used this: it is answered.
+    /// Ends an answered request, whose function may have used this.
     pub(crate) fn end_request(&self) {
-        // All items are framed. Their memory is not kept: the connection may be idle next.
+        // All items are framed. Their memory is freed, because the connection may be idle next.
         drop(self.items.take());
         self.credit.restart();
         if let Some(queue) = self.pushes() {
@@ -183,7 +183,7 @@ impl Conversation {
     }
 }
 
-/// Handles learn that the connection is gone.
+/// Tells the handles that the connection is gone.
 impl Drop for ConnectionState {
     fn drop(&mut self) {
         if let Some(queue) = self.pushes.get() {

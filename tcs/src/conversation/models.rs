@@ -74,7 +74,7 @@ fn connection_that_begins_to_wait_learns_that_its_queue_has_overflowed() {
             push_overflow: PushOverflow::Close,
             ..ConversationLimits::DEFAULT
         });
-        // It waits for its reply, and so nobody takes it.
+        // The event waits for the reply, and so nobody takes the event.
         assert!(push(&queue, queue.current_request()));
         scope(|threads| {
             threads.spawn(|| assert!(!push(&queue, RequestNumber::NONE)));
@@ -133,12 +133,12 @@ fn function_that_waits_for_a_chunk_gets_it() {
         let chunks = Chunks::default();
         scope(|threads| {
             threads.spawn(|| {
-                let mut found = Found::default();
-                found.messages.push(b"chunk");
-                chunks.give(found);
+                let mut progress = Progress::default();
+                progress.messages.push(b"chunk");
+                chunks.give(progress);
             });
             let mut batch = Messages::default();
-            let received = block_on(chunks.receive(Demand::Messages, &mut batch));
+            let received = block_on(chunks.receive(Demand::Chunks, &mut batch));
             assert_eq!((received, batch.next()), (Ok(()), Some(&b"chunk"[..])));
         });
     });
@@ -152,7 +152,7 @@ fn all_who_wait_learn_that_the_peer_has_closed() {
         scope(|threads| {
             threads.spawn(|| {
                 let mut closed = pin!(info.closed().into_future());
-                // One that gives up takes nobody's place.
+                // A wait that is dropped takes nobody's place.
                 let mut cx = Context::from_waker(Waker::noop());
                 let _: Poll<()> = closed.as_mut().poll(&mut cx);
             });

@@ -30,12 +30,12 @@ use crate::{ConnectionInfo, FromContext, Rejection, format::Encode, panics::wake
 pub trait Pushes { // implemented by `#[server_protocol(push = Event<'_>)]`
     /// The format of the events.
     type Format;
-    /// An event. It may borrow.
+    /// An event, which may borrow.
     type Event<'a>;
 
     /// Returns `true` if a message is an event.
     ///
-    /// Clients need it for framings that do not distinguish events from replies: all but
+    /// Clients need this method for framings that do not distinguish events from replies: all but
     /// [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed).
     ///
     /// Default: `false`.
@@ -44,7 +44,7 @@ pub trait Pushes { // implemented by `#[server_protocol(push = Event<'_>)]`
         false
     }
 
-    /// Whether [`is_push`](Self::is_push) tells events from replies. It does not if the option `push` stands without
+    /// Whether [`is_push`](Self::is_push) tells events from replies. `false` if the option `push` stands without
     /// `is_push`.
     #[doc(hidden)]
     const HAS_IS_PUSH: bool = true;
@@ -147,7 +147,7 @@ impl ConnectionInfo {
         self.conversation().push_queue(&self.server().memory)
     }
 
-    /// Returns what pushes events to the peer, as the parameter [`Push`] of a function does.
+    /// Returns a handle that pushes events to the peer, as the parameter [`Push`] of a function does.
     pub fn push<P: Pushes>(&self) -> Push<P> {
         Push::new(Arc::clone(self.push_queue()))
     }

@@ -35,7 +35,7 @@ use crate::{
 /// # let _ = chat;
 /// ```
 pub struct PushGroup<P> {
-    /// By the address of the queue, which a member keeps from being used again.
+    /// The key is the address of the queue, which no other queue can have while the member is here.
     members: Mutex<HashMap<usize, Arc<PushQueue>>>,
     protocol: PhantomData<fn() -> P>,
 }
@@ -55,7 +55,7 @@ impl<P> PushGroup<P> {
         if members.len() == members.capacity() {
             // A group to which nobody sends forgets members as well, before it grows.
             members.retain(|_, queue| !queue.is_closed());
-            // So that it is long until the next time.
+            // The next search is then far away.
             let len = members.len();
             members.reserve(len);
         }
@@ -86,8 +86,8 @@ impl<P> PushGroup<P> {
 }
 
 impl<P: Pushes> PushGroup<P> {
-    /// Queues an event for every member. Returns the number of members for which it was queued: not those whose queues are
-    /// full. An event that the framing of a member cannot carry is dropped later, as [`Push::try_send`] says.
+    /// Queues an event for every member. Returns the number of members for which it was queued, without members whose
+    /// queues are full. An event that the framing of a member cannot carry is dropped later, as [`Push::try_send`] says.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl<P: Pushes> PushGroup<P> {
             return Ok(0);
         };
         let mut bytes = Vec::new();
-        if !encode(event, &mut bytes, limit).map_err(PushError::unsent)? {
+        if !encode(event, &mut bytes, limit).map_err(PushError::unsendable)? {
             return Ok(0);
         }
         let event = Bytes::from(bytes);
@@ -194,7 +194,7 @@ pub(super) mod tests {
     }
 
     impl Push<Room> {
-        /// Creates one of a connection that takes events of at most this length.
+        /// Creates a handle of a connection that takes events of at most this length.
         pub(in super::super) fn of_connection(message_len: usize) -> Self {
             let limits = ConversationLimits {
                 message_len,

@@ -70,7 +70,7 @@ impl<K: Eq + Hash, P> PushGroups<K, P> {
         if groups.len() == groups.capacity() {
             // Members whose connections have ended do not leave.
             groups.retain(|_, group| !group.is_empty());
-            // So that it is long until the next time.
+            // The next search is then far away.
             let len = groups.len();
             groups.reserve(len);
         }

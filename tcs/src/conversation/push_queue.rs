@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{ConversationLimits, Unsendable, encode};
+use super::{ConversationLimits, encode};
 use crate::{
     buffer::{MemoryBudget, Reservation},
     format::Encode,
@@ -35,8 +35,8 @@ const KEPT_EVENTS: usize = 16;
 /// What happens to an event for which the queue of a connection has no room: the setting
 /// [`push_overflow`](crate::server::Server::push_overflow).
 ///
-/// An event that alone is longer than the queue may be is not queued in any case, and its sender gets an error: the peer
-/// can do nothing about it.
+/// An event that alone exceeds the limit of the queue is never queued, and its sender gets an error: the peer can do
+/// nothing about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PushOverflow {
@@ -54,36 +54,36 @@ pub enum PushOverflow {
 pub(crate) struct PushQueue {
     limits: ConversationLimits,
     memory: Arc<MemoryBudget>,
-    /// The requests of the connection that were answered since there is this queue.
+    /// How many requests of the connection were answered since this queue exists.
     answered: AtomicU64,
     inner: Mutex<Inner>,
 }
 
-/// Which request a handle was taken for.
+/// The request that a handle was taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RequestNumber(u64);
 
 impl RequestNumber {
-    /// None: the events of this handle need not wait for a reply.
+    /// No request: the events of this handle wait for no reply.
     pub(super) const NONE: Self = Self(u64::MAX);
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     events: VecDeque<Bytes>,
-    /// After `events`: from the first that a function has pushed to its own connection. They follow its reply.
+    /// The events after `events`, from the first that a function has pushed to its own connection: all follow its reply.
     held: VecDeque<Bytes>,
-    /// What all events [`cost`].
+    /// The [`cost`] of all events.
     cost: usize,
-    /// What they have of the memory budget, if they are many. It is dropped without the lock, because that wakes other
-    /// tasks.
+    /// What many events have of the memory budget. This reservation is dropped without the lock, because the drop wakes
+    /// other tasks.
     reserved: Option<Reservation>,
-    /// The events that were taken, to be sent.
+    /// How many events were taken, to be sent.
     taken: u64,
-    /// The events that were dropped, and not counted yet.
+    /// How many events were dropped, and not counted yet.
     dropped: u64,
     state: QueueState,
-    /// The task of the connection, if it has looked for events and was not woken since. None when the queue is closed.
+    /// The task of the connection, if it has looked for events and was not woken since. `None` when the queue is closed.
     waker: Option<Waker>,
 }
 
@@ -126,14 +126,15 @@ impl PushQueue {
         event: impl Encode<Format>,
     ) -> Result<Option<Bytes>, PushError> {
         let mut bytes = Vec::new();
-        let encoded = encode(event, &mut bytes, self.max_event_len()).map_err(PushError::unsent)?;
+        let encoded =
+            encode(event, &mut bytes, self.max_event_len()).map_err(PushError::unsendable)?;
         Ok(encoded.then(|| bytes.into()))
     }
 
-    /// Queues an event. If the function of `request` still runs, it follows the reply, and so do all events after it.
+    /// Queues an event. If the function of `request` still runs, this event and all later ones follow the reply.
     ///
-    /// Returns the task to wake, which the caller does without a lock, because wakers are foreign code. So are their clones
-    /// and drops, which are nowhere done under the lock.
+    /// Returns the waker of the task. The caller wakes it without a lock, because wakers are foreign code. For the same
+    /// reason, no waker is cloned or dropped under the lock.
     pub(super) fn push(
         &self,
         event: Bytes,
@@ -162,9 +163,9 @@ impl PushQueue {
             }
             (Err(_), _) => return (pushed, None),
         }
-        // It looks at all events together.
+        // The task looks at all events together.
         let must_wake = was_empty && !inner.events.is_empty() || inner.state != QueueState::Open;
-        // It comes back when the task has looked.
+        // The task puts its waker back when it has looked.
         (pushed, inner.waker.take_if(|_| must_wake))
     }
 
@@ -194,7 +195,7 @@ impl PushQueue {
         Ok(())
     }
 
-    /// Records that a request is answered, so that what its function has pushed can follow.
+    /// Records that a request is answered, so that the events of its function can follow.
     pub(super) fn end_request(&self) {
         let mut inner = self.lock();
         self.answered.fetch_add(1, Ordering::Relaxed);
@@ -205,7 +206,7 @@ impl PushQueue {
     /// Takes the oldest events, up to `budget` bytes, but at least one if there is room, and appends them to `events`.
     /// Returns whether there are more, or `None` if the queue was full and the connection must close.
     ///
-    /// When there are none any more, the next one wakes the task of `cx`.
+    /// When the queue is empty, the next event wakes the task of `cx`.
     pub(crate) fn take_events(
         &self,
         budget: usize,
@@ -227,7 +228,7 @@ impl PushQueue {
             events.push(event);
         }
         if inner.events.is_empty() {
-            // The memory of a burst is not kept.
+            // Frees the memory of a burst.
             inner.events.shrink_to(KEPT_EVENTS);
         }
         let before = waker.and_then(|waker| inner.waker.replace(waker));
@@ -252,7 +253,7 @@ impl PushQueue {
         self.lock().state != QueueState::Open
     }
 
-    /// Takes no further events. Those that are queued can be taken.
+    /// Accepts no further events. Queued events can still be taken.
     pub(crate) fn seal(&self) {
         let mut inner = self.lock();
         if inner.state == QueueState::Open {
@@ -296,7 +297,7 @@ impl Inner {
         self.cost = 0;
     }
 
-    /// Takes the memory that the events need no more.
+    /// Takes the memory that the events no longer need.
     fn unneeded(&mut self) -> Option<Reservation> {
         if self.cost <= MemoryBudget::UNRESERVED {
             return self.reserved.take();
@@ -317,7 +318,7 @@ enum PushErrorKind {
     /// The event alone is beyond the limit in bytes.
     TooLong(usize),
     NoMemory,
-    Unsendable(Unsendable),
+    Unsendable(String),
 }
 
 impl PushError {
@@ -325,8 +326,8 @@ impl PushError {
         Self(PushErrorKind::Closed)
     }
 
-    pub(super) const fn unsent(unsent: Unsendable) -> Self {
-        Self(PushErrorKind::Unsendable(unsent))
+    pub(super) const fn unsendable(text: String) -> Self {
+        Self(PushErrorKind::Unsendable(text))
     }
 
     /// Returns `true` if the connection is closed.
@@ -362,7 +363,7 @@ impl fmt::Display for PushError {
             PushErrorKind::NoMemory => {
                 f.write_str("the memory for long queues of events is in use (`memory_budget`)")
             }
-            PushErrorKind::Unsendable(unsent) => write!(f, "an event cannot be sent: {unsent}"),
+            PushErrorKind::Unsendable(text) => write!(f, "an event cannot be sent: {text}"),
         }
     }
 }
@@ -401,7 +402,7 @@ mod tests {
     fn queue_counts_each_event_until_it_is_taken() {
         let queue = queue(70, PushOverflow::Reject);
         assert!(push(&queue, "abcd") && push(&queue, "ab") && !push(&queue, ""));
-        // One that is longer than the budget is taken, but no second one.
+        // An event that is longer than the budget is taken, but no second one.
         assert_eq!(taken(&queue, 36), ["abcd"]);
         assert!(push(&queue, "abcd") && !push(&queue, ""));
         assert_eq!(taken(&queue, 37), ["ab", "abcd"]);
@@ -494,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_a_function_and_those_behind_them_follow_its_reply() {
+    fn events_of_a_function_and_those_after_them_follow_its_reply() {
         let queue = queue(1_000, PushOverflow::Reject);
         let request = queue.current_request();
         assert!(push(&queue, "before"));
@@ -502,7 +503,7 @@ mod tests {
         assert!(push(&queue, "behind"));
         assert_eq!(taken(&queue, 1_000), ["before"]);
         queue.end_request();
-        // Its handle is one of a function that has ended.
+        // This handle is of a function that has ended.
         assert!(queue.push("late".into(), request).0.is_ok());
         assert_eq!(taken(&queue, 1_000), ["held", "behind", "late"]);
     }

@@ -1,8 +1,8 @@
-//! Replies of many messages.
+//! Streamed replies.
 
 use std::{error, fmt, marker::PhantomData};
 
-use super::{Conversation, Unsendable, encode, staged_items::FULL};
+use super::{Conversation, encode, staged_items::FULL};
 use crate::{ConnectionInfo, FromContext, Rejection, format::Encode};
 
 /// A protocol whose functions reply with a stream of items.
@@ -30,7 +30,7 @@ use crate::{ConnectionInfo, FromContext, Rejection, format::Encode};
 pub trait Streams { // implemented by `#[server_protocol(replies = Row<'_>)]`
     /// The format of the items.
     type Format;
-    /// An item. It may borrow.
+    /// An item, which may borrow.
     type Item<'a>;
 }
 
@@ -74,7 +74,7 @@ impl<P: Streams> Replies<'_, P> {
     /// # Errors
     ///
     /// Returns an error if the item cannot be encoded, or is longer than
-    /// [`max_reply_len`](crate::server::Server::max_reply_len). It is then not sent, and the stream can go on. If the
+    /// [`max_reply_len`](crate::server::Server::max_reply_len). This item is not sent, and the stream can go on. If the
     /// peer is gone, the function is dropped.
     ///
     /// # Cancel safety
@@ -95,7 +95,7 @@ impl<P: Streams> Replies<'_, P> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), for the first item that has an error. Those before it are sent.
+    /// As [`send`](Self::send), for the first item that has an error. The items before it are sent.
     ///
     /// # Cancel safety
     ///
@@ -144,8 +144,8 @@ impl<P: Streams> Replies<'_, P> {
         encode(item, &mut self.item, limit).map_err(SendError)
     }
 
-    /// Stages the encoded item when there is room for it. Not before: a function that drops this future and sends the next
-    /// item would stage more and more.
+    /// Waits for room, and stages the encoded item. If the item were staged first, a function that drops this future and
+    /// sends the next item would stage more and more.
     pub(crate) async fn stage(&mut self) {
         let items = &self.conversation.items;
         while !items.try_stage(&self.item) {
@@ -158,7 +158,7 @@ impl<P: Streams> Replies<'_, P> {
 }
 
 impl ConnectionInfo {
-    /// Returns what sends the items of a streamed reply, as the parameter [`Replies`] of a function does.
+    /// Returns a handle that sends the items of a streamed reply, as the parameter [`Replies`] of a function does.
     pub fn replies<P: Streams>(&self) -> Replies<'_, P> {
         Replies {
             conversation: self.conversation(),
@@ -176,7 +176,7 @@ impl<'a, P: Streams> FromContext<'a> for Replies<'a, P> {
 
 /// The error of [`Replies::send`], and of [`TestConnection::chunk`](super::TestConnection::chunk).
 #[derive(Debug)]
-pub struct SendError(pub(super) Unsendable);
+pub struct SendError(pub(super) String);
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

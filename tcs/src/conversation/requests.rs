@@ -1,4 +1,4 @@
-//! Requests of many messages.
+//! Requests with chunks.
 
 use std::{error, fmt, marker::PhantomData};
 
@@ -34,27 +34,28 @@ use crate::{
 pub trait Receives { // implemented by `#[server_protocol(requests = Chunk<'_>)]`
     /// The format of the chunks.
     type Format;
-    /// A chunk. It may borrow.
+    /// A chunk, which may borrow.
     type Chunk<'a>;
 }
 
-/// Receives the further messages of a request.
+/// Receives the chunks of a request: the messages that follow it.
 ///
-/// Take it as a parameter, with the option `requests`. The function gets one message after the other while the peer sends
+/// Take it as a parameter, with the option `requests`. The function gets one chunk after the other while the peer sends
 /// them, and only as fast as it asks: at most 64 KiB are read ahead, and the rest stays with the peer.
 ///
-/// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client says which messages belong to the request, and
-/// where they end; those that the function does not take are skipped. With framings without control frames, they are
-/// ordinary messages: the protocol says which one is the last, and those after it are the next requests. The end of the
-/// input ends them, too: there, a truncated upload looks complete unless the protocol marks its end.
+/// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client says which messages are chunks of the request, and
+/// where they end. Chunks that the function does not receive are skipped. With framings without control frames, chunks are
+/// ordinary messages: the protocol says which one is the last, and the messages after it are the next requests. The end of
+/// the input also ends the chunks: with these framings, a truncated upload looks complete unless the protocol marks its
+/// end.
 ///
-/// A message of more than 128 KiB takes memory of the [`memory_budget`](crate::server::Server::memory_budget). If there
+/// A chunk of more than 128 KiB takes memory of the [`memory_budget`](crate::server::Server::memory_budget). If there
 /// is none, the function is dropped, its request has *failed*, and the connection closes.
 ///
-/// The function may reply before the last message. [`request_timeout`](crate::server::Server::request_timeout) limits the
-/// time from one message to the next, whatever the function waits for. If it waits for the peer,
-/// [`idle_timeout`](crate::server::Server::idle_timeout) limits the time until the first byte of a message, and
-/// [`frame_timeout`](crate::server::Server::frame_timeout) the time from there to its last.
+/// The function may reply before the last chunk. [`request_timeout`](crate::server::Server::request_timeout) limits the
+/// time from one chunk to the next, whatever the function waits for. If the function waits for the peer,
+/// [`idle_timeout`](crate::server::Server::idle_timeout) limits the time until the first byte of a chunk, and
+/// [`frame_timeout`](crate::server::Server::frame_timeout) the time from there to its last byte.
 ///
 /// # Examples
 ///
@@ -81,21 +82,21 @@ pub struct Requests<'a, P> {
 }
 
 impl<P: Receives> Requests<'_, P> {
-    /// Receives the next message. Returns `None` after the last one.
+    /// Receives the next chunk. Returns `None` after the last one.
     ///
-    /// The message borrows from the handle.
+    /// The chunk borrows from the handle.
     ///
     /// # Errors
     ///
-    /// Returns an error if the message cannot be decoded, after which the next one can be received; if it is longer than
+    /// Returns an error if the chunk cannot be decoded, after which the next one can be received; if it is longer than
     /// [`max_frame_len`](crate::server::Server::max_frame_len); if the bytes are not a frame; or if the input ends in the
-    /// middle of one, or after chunks whose end the client has not told. After the last two, the connection closes once
-    /// the function has returned.
+    /// middle of a frame, or after chunks whose end the client has not marked. After the last two, the connection closes
+    /// once the function has returned.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the next call returns the message. Without another call, a message that has already arrived
-    /// is dropped, even one that would have been the next request.
+    /// If the future is dropped, the next call returns the chunk. Without another call, a chunk that has already arrived
+    /// is dropped, even if it would have been the next request.
     pub async fn next<'c>(&'c mut self) -> Result<Option<P::Chunk<'c>>, ReceiveError>
     where
         P::Chunk<'c>: Decode<'c, P::Format>,
@@ -107,23 +108,23 @@ impl<P: Receives> Requests<'_, P> {
             ..
         } = self;
         if batch.is_empty() {
-            let received = conversation.chunks.receive(Demand::Messages, batch).await;
+            let received = conversation.chunks.receive(Demand::Chunks, batch).await;
             if let Err(end) = received {
                 return ReceiveError::from_end(end).map(|()| None);
             }
         }
-        let Some(message) = batch.next() else {
+        let Some(chunk) = batch.next() else {
             return Ok(None);
         };
         scratch.clear();
-        let frame = Frame::new(message).with_scratch(scratch);
+        let frame = Frame::new(chunk).with_scratch(scratch);
         let chunk = P::Chunk::decode(frame)
             .map_err(|error| ReceiveError(ReceiveErrorKind::Decode(error)))?;
         Ok(Some(chunk))
     }
 
-    /// Receives a block of `length` bytes without a frame, which follows the request, or the message that was received
-    /// last. Check the length before: a peer may have chosen it.
+    /// Receives a block of `length` bytes without a frame, which follows the request, or the chunk that was received last.
+    /// Check the length before: a peer may have chosen it.
     ///
     /// This is for framings of existing protocols, such as lines that announce a block. With
     /// [`LengthPrefixed`](crate::framing::LengthPrefixed), a block can only come before the first chunk, and it is whatever
@@ -158,7 +159,7 @@ impl<P: Receives> Requests<'_, P> {
 }
 
 impl ConnectionInfo {
-    /// Returns what receives the further messages of a request, as the parameter [`Requests`] of a function does.
+    /// Returns a handle that receives the chunks of a request, as the parameter [`Requests`] of a function does.
     pub fn requests<P: Receives>(&self) -> Requests<'_, P> {
         let conversation = self.conversation();
         conversation.chunks.add_receiver();
@@ -179,7 +180,7 @@ impl<'a, P: Receives> FromContext<'a> for Requests<'a, P> {
 
 /// A block of bytes without a frame. Created by [`Requests::exactly`].
 ///
-/// When it is dropped, the server skips what is left of the block.
+/// When it is dropped, the server skips the rest of the block.
 #[derive(Debug)]
 pub struct Body<'a> {
     conversation: &'a Conversation,
@@ -192,8 +193,8 @@ impl Body<'_> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the input or the request ends before the block does, or between chunks that are announced. The
-    /// next of these can then be received.
+    /// Returns an error if the input or the request ends before the block does, or between announced chunks, the next of
+    /// which can then be received.
     ///
     /// # Cancel safety
     ///
@@ -246,7 +247,7 @@ impl ReceiveError {
 
 impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a further message of the request: ")?;
+        f.write_str("a chunk of the request: ")?;
         match &self.0 {
             ReceiveErrorKind::Decode(error) => error.fmt(f),
             ReceiveErrorKind::Framing(text) => f.write_str(text),

@@ -18,7 +18,7 @@ pub(super) const FULL: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct StagedItems {
     items: Mutex<Messages>,
-    /// Notified when they are taken.
+    /// Notified when the items are taken.
     taken: Notify,
 }
 
@@ -56,7 +56,7 @@ impl StagedItems {
         items
     }
 
-    /// Takes the memory of items that were framed, for the next ones, unless it is large.
+    /// Keeps the memory of framed items for the next items, unless it is large.
     pub(crate) fn recycle(&self, mut items: Messages) {
         if items.capacity() > 2 * FULL {
             // An idle connection does not keep the memory of a large item.

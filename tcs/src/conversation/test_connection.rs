@@ -13,7 +13,7 @@ use crate::{
 /// A connection without a server and without a stream, for unit tests of functions that take part in a conversation.
 ///
 /// The function gets its handles from [`info`](Self::info), and [`run`](Self::run) takes the place of the connection: it
-/// takes what the function sends. Without it, a function with [`Replies`](super::Replies) waits after 64 KiB of items.
+/// takes what the function sends. Without `run`, a function with [`Replies`](super::Replies) waits after 64 KiB of items.
 ///
 /// # Examples
 ///
@@ -78,7 +78,7 @@ impl TestConnection {
     }
 
     /// Adds a chunk for the function that runs next, which receives it with [`Requests`](super::Requests). After the last
-    /// one, its request ends. A block ([`exactly`](super::Requests::exactly)) takes the bytes of chunks.
+    /// chunk, the request ends. A block ([`exactly`](super::Requests::exactly)) takes the bytes of chunks.
     ///
     /// # Errors
     ///
@@ -168,26 +168,26 @@ impl TestConnection {
 impl Encoded {
     /// Gives the function the chunk that it waits for, or the end of its request.
     fn give_chunk(&mut self, conversation: &Conversation) {
-        let Some((demand, mut found)) = conversation.chunks.demand() else {
+        let Some((demand, mut progress)) = conversation.chunks.begin_search() else {
             return;
         };
-        while found.skip > 0
-            && let Some(skipped) = self.take_chunk(found.skip)
+        while progress.skip > 0
+            && let Some(skipped) = self.take_chunk(progress.skip)
         {
-            found.skip -= skipped.len();
+            progress.skip -= skipped.len();
         }
         let most = match demand {
-            Demand::Messages => usize::MAX,
+            Demand::Chunks => usize::MAX,
             Demand::Bytes(length) => length,
         };
         match self.take_chunk(most) {
-            Some(chunk) => found.messages.push(&chunk),
-            None => found.end = Some(ChunksEnd::Complete),
+            Some(chunk) => progress.messages.push(&chunk),
+            None => progress.end = Some(ChunksEnd::Complete),
         }
-        conversation.chunks.give(found);
+        conversation.chunks.give(progress);
     }
 
-    /// Takes the next chunk, or as much of it.
+    /// Takes the next chunk, or its first `most` bytes.
     fn take_chunk(&mut self, most: usize) -> Option<Vec<u8>> {
         let mut chunk = self.chunks.pop_front()?;
         let rest = chunk.split_off(most.min(chunk.len()));
@@ -252,7 +252,7 @@ mod tests {
             assert_eq!(block.next().await.expect("it is there"), Some(&b"1234"[..]));
             assert_eq!(block.next().await.expect("it has ended"), None);
             drop(block);
-            // What is left of a block is skipped.
+            // The rest of a block is skipped.
             drop(more.exactly(2));
             rest(&mut more).await
         });

@@ -121,15 +121,15 @@ impl<'a, T> Response<T, Upgrade<'a>> {
 }
 
 impl<'a, T, P: Streams + 'a> Response<T, Many<'a, P>> {
-    /// A streamed reply: the items of an iterator, and the reply that ends the stream. For a function with the option
-    /// `replies`, which need not be `async`. One that is can also send its items with
+    /// Returns a streamed reply: the items of an iterator, and the reply that ends the stream. For a function with the
+    /// option `replies`, which need not be `async`. An `async` function can also send its items with
     /// [`Replies`](crate::protocol::Replies), as must the functions of a module and protocols that are written by hand.
     ///
-    /// The server takes an item when those before it leave room for it, so the iterator may be endless. It is dropped when
-    /// the peer leaves, or no longer reads within `write_timeout`. It runs in the task of the connection, also if the
-    /// function is `blocking`.
+    /// The server takes an item when the items before it leave room for it, so the iterator may be endless. The iterator is
+    /// dropped when the peer leaves, or no longer reads within `write_timeout`. It runs in the task of the connection, also
+    /// if the function is `blocking`.
     ///
-    /// An item that cannot be sent fails the request, after those before it.
+    /// An item that cannot be sent fails the request, after the items before it are sent.
     ///
     /// # Examples
     ///

@@ -86,16 +86,16 @@ impl fmt::Debug for Upgrade<'_> {
 
 /// The stream of a connection that a function has taken over.
 ///
-/// It first yields what the peer has sent after the request, without the rest of a block
+/// The stream first yields what the peer has sent after the request, without the rest of a block
 /// ([`Requests::exactly`](crate::protocol::Requests::exactly)) that the function did not take. Flush it after what the peer waits
 /// for: TLS keeps what its socket has not taken. When it is dropped, the server closes the connection, as after a last
 /// reply: it closes its sending half, and drops what the peer still sends for at most
 /// [`linger`](crate::server::Server::linger).
 ///
-/// It may be moved elsewhere, such as to another task. The connection lasts until it is dropped.
+/// The stream may be moved elsewhere, such as to another task. The connection lasts until the stream is dropped.
 pub struct Upgraded {
     stream: Option<Stream>,
-    /// What was read before.
+    /// The bytes that were read before.
     unread: Vec<u8>,
     /// How many bytes of `unread` were taken.
     taken: usize,
@@ -122,7 +122,7 @@ pub(crate) struct Transferred {
 }
 
 impl Upgraded {
-    /// Creates the stream for a function. It comes back when the function drops it.
+    /// Creates the stream for a function. The stream comes back when the function drops it.
     pub(crate) fn new(
         stream: Stream,
         unread: Vec<u8>,
@@ -142,13 +142,13 @@ impl Upgraded {
         (upgraded, returned)
     }
 
-    /// Returns what was read before.
+    /// Returns the rest of the bytes that were read before.
     fn rest(&self) -> &[u8] {
         self.unread.get(self.taken..).unwrap_or_default()
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
-        // It is there until the drop.
+        // The stream is there until the drop.
         let stream = self.stream.as_mut();
         stream
             .map(Pin::new)

@@ -282,7 +282,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// If requests of a connection are processed side by side, each large request counts as well, and each large reply
     /// that waits for its turn. A reply without memory has *failed*.
     ///
-    /// A further message of a request ([`Requests`](crate::protocol::Requests)) counts from 128 KiB on, twice, because
+    /// A chunk of a request ([`Requests`](crate::protocol::Requests)) counts from 128 KiB on, twice, because
     /// its function gets a copy. Beyond the budget and a quarter of it more, the function is dropped, and the connection
     /// closes.
     ///
@@ -303,7 +303,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// When it expires, the server sends *idle*, if the framing can carry it, and closes the connection.
     ///
-    /// The limit also applies while a function waits for the first byte of a further message of its request
+    /// The limit also applies while a function waits for the first byte of a chunk of its request
     /// ([`Requests`](crate::protocol::Requests)). When it expires, the function is dropped, and its request is answered
     /// *timed out*.
     ///
@@ -328,7 +328,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long a protocol function may take, counted from its first wait.
     ///
-    /// A function that sends items ([`Replies`](crate::protocol::Replies)) or receives further messages
+    /// A function that sends items ([`Replies`](crate::protocol::Replies)) or receives chunks
     /// ([`Requests`](crate::protocol::Requests)) has this time for each of them.
     ///
     /// When it expires, the function is dropped at its `.await`, and the request is answered *timed out*. The

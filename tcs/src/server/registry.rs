@@ -1,7 +1,7 @@
 //! The open connections of a server: deadlines, counters and flags.
 //!
 //! A connection has no timer. It stores its deadline in its entry, which costs one store. A sweep
-//! over all entries wakes the connections whose deadline has passed. It runs at least twelve times
+//! over all entries wakes the connections whose deadline has passed. Sweeps run at least twelve times
 //! per the shortest limit, but not more than once per millisecond. So a limit ends up to three sweeps
 //! late, and never early. A timer for each wait would cost 400 to 950 instructions
 //! (decision 007).
@@ -178,7 +178,7 @@ impl Registry {
 
     /// Wakes the connections whose deadline is at most `now`.
     pub(super) fn sweep_at(&self, now: u64) {
-        // First, because they look at it when they are woken.
+        // First, because the connections look at it when they are woken.
         self.swept_at.store(now, Ordering::Relaxed);
         self.signal_due(Flags::EXPIRED, now);
         if self.memory_waits.swap(0, Ordering::AcqRel) > 1 {
@@ -187,8 +187,8 @@ impl Registry {
     }
 
     /// Records that a connection has begun to wait for memory, which shortens the deadlines of those that have some. The
-    /// first one since a sweep wakes all connections. Others leave that to the next sweep, because peers can begin such
-    /// waits at will.
+    /// first such wait since a sweep wakes all connections. Later waits leave that to the next sweep, because peers can
+    /// begin them at will.
     fn begin_memory_wait(&self) {
         if self.memory_waits.fetch_add(1, Ordering::AcqRel) == 0 {
             self.wake_all();
@@ -301,7 +301,7 @@ impl Registry {
         })
     }
 
-    /// Returns the latest time that it can be, because the clock may lag.
+    /// Returns the latest possible time, because the clock may lag.
     #[inline]
     fn latest(&self) -> u64 {
         self.swept_at.load(Ordering::Relaxed) + self.tick * u64::from(SLACK)
@@ -309,7 +309,7 @@ impl Registry {
 
     /// Returns the totals so far.
     pub(super) fn stats(&self) -> Report {
-        // One lock for both: a connection that ends in between would be counted twice or not at all.
+        // One lock for the totals and the entries: a connection that ends in between would be counted twice or not at all.
         let inner = lock(&self.inner);
         let mut stats = inner.totals;
         stats.connections.open = inner.entries.len() as u64;
@@ -471,7 +471,7 @@ mod tests {
             registration.set_idle_since(NonZero::new(*since).expect("not zero"));
         }
         let [(_, first), (_, second), (_, busy)] = &mut connections;
-        // It waits for something else now.
+        // The connection waits for something else now.
         assert!(busy.poll_deadline(Deadline::NEVER, &cx).is_pending());
         assert!(registry.evict_longest_idle());
         assert!(second.must_close() && !first.must_close());

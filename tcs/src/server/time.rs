@@ -58,11 +58,6 @@ impl Deadline {
         Self(began.get()).plus(limit)
     }
 
-    /// Returns the limit that began at `began` and ends now.
-    pub(super) const fn since(self, began: Millis) -> Limit {
-        Limit(self.0.saturating_sub(began.get()))
-    }
-
     #[inline]
     pub(super) const fn as_millis(self) -> u64 {
         self.0

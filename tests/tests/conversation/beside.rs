@@ -235,7 +235,7 @@ async fn upload_ends_if_its_peer_is_silent() {
             }
             patiently(peer.send(bytes)).await;
         }
-        let text = "no further message of the request arrived within 5s (`idle_timeout`)";
+        let text = "no chunk of the request arrived within 5s (`idle_timeout`)";
         times_out(peer, serving, began, text).await;
     }
 }

@@ -89,7 +89,7 @@ fn said(rejection: &tcs::Rejection) -> String {
 
 #[tokio::test]
 async fn block_of_any_length_is_all_that_comes() {
-    let ended = "a further message of the request: the connection ended in the middle of a frame\n";
+    let ended = "a chunk of the request: the connection ended in the middle of a frame\n";
     for (request, reply) in [
         ("none", "left true\n"),
         ("all", ended),

@@ -20,9 +20,9 @@ use crate::{
 pub(super) struct Accounts {
     /// Whether the address of the peer counts a request of this connection.
     is_in_flight: bool,
-    /// The responses in the write buffer, including those without bytes. They count once they are sent.
+    /// The responses in the write buffer, including those without bytes. A response counts once it is sent.
     pub(super) unsent: Unsent,
-    /// What the address of the peer uses. It counts this connection.
+    /// The usage of the peer's address, which counts this connection.
     usage: Option<Arc<AddressUsage>>,
 }
 
@@ -35,8 +35,8 @@ impl Accounts {
         }
     }
 
-    /// Takes the request in flight out of the connection, which can then begin others. It ends when the result is
-    /// dropped.
+    /// Takes the request in flight out of the connection, which can then begin others. The request ends when the result
+    /// is dropped.
     pub(super) fn take_request(&mut self) -> Option<AddressRequest> {
         let is_in_flight = take(&mut self.is_in_flight);
         let usage = self.usage.as_ref().filter(|_| is_in_flight);
@@ -71,7 +71,7 @@ impl Accounts {
         registration: &Registration,
         arrival: Arrival,
     ) -> Result<(), Rejection> {
-        // Even if it is rejected: a once server has had its request.
+        // Even if the request is rejected: a once server has had its request.
         shared.close_if_once();
         if let Some(probe) = registration.probe() {
             probe.check(arrival.time, Instant::now())?;

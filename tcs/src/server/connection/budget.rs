@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 /// The time that a connection may spend on requests within one poll of its task.
 ///
-/// Without it, a peer that never stops sending keeps its worker thread busy, and the timers, the signals
+/// Without this limit, a peer that never stops sending keeps its worker thread busy, and the timers, the signals
 /// and the other connections of that thread wait. The clock is read once for up to [`MAX_STRIDE`] requests, as
 /// long as they are cheap. A lone request reads no clock.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Budget {
     stride: u8,
     /// When the clock was read last in this poll.
     looked: Option<Instant>,
-    /// The nanoseconds that were spent by then, at most some seconds: an idle connection holds them, too.
+    /// The nanoseconds that were spent by then, at most 4 s: a `u32`, because an idle connection holds this field, too.
     spent: u32,
 }
 
@@ -116,7 +116,7 @@ mod tests {
         let mut budget = Budget::new();
         budget.count(|| false);
         assert_eq!(budget.looked, None);
-        // The next one in the same poll does, but is processed.
+        // The next request in the same poll reads the clock, but is processed.
         assert!(budget.is_due() && !budget.check_clock(NONE));
         budget.count(|| false);
         assert!(budget.is_due() && budget.check_clock(NONE));
@@ -134,7 +134,7 @@ mod tests {
             assert!(!budget.check_clock(PLENTY));
             assert_eq!(stride(&mut budget), expected);
         }
-        // They are cheap in the next poll as well.
+        // Requests are cheap in the next poll as well.
         budget.restart();
         budget.count(|| true);
         assert!(!budget.check_clock(PLENTY));

@@ -26,8 +26,8 @@ const WINDOW: usize = 14_600;
 /// The clocks of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
-    /// Runs from the first wait after a request until the next request. A frame that is not one, such as a
-    /// notice, does not stop it, or a peer could hold its connection without a request.
+    /// Runs from the first wait after a request until the next request. A frame that is not a request, such as a
+    /// notice, does not stop this clock, or a peer could hold its connection without a request.
     idle: Stopwatch,
     /// How many requests had been received when `idle` was started. Comparing once for each wait is cheaper than
     /// stopping the clock with each request.
@@ -126,12 +126,6 @@ impl Stopwatch {
             None => Deadline::NEVER,
         }
     }
-
-    /// Returns the limit that ends at a deadline of this clock.
-    #[cold]
-    pub(super) fn limit_until(self, deadline: Deadline) -> Limit {
-        self.0.map_or(Limit::NONE, |began| deadline.since(began))
-    }
 }
 
 /// The clock of a peer that reads more slowly than replies are written.
@@ -167,12 +161,12 @@ impl StallClock {
     }
 }
 
-/// Estimates whether the operating system has sent what it was given. If it has not, a reset destroys it.
+/// Estimates whether the operating system has sent all bytes that it was given. A reset destroys unsent bytes.
 #[derive(Debug, Default)]
 pub(super) struct SendQueueEstimate {
     /// The number of bytes since `filled`.
     bytes: usize,
-    /// When more than [`WINDOW`] bytes had last been given. Fewer leave at once.
+    /// When the operating system was last given more than [`WINDOW`] bytes. Fewer bytes leave at once.
     filled: Option<Millis>,
 }
 
@@ -198,7 +192,7 @@ pub(super) fn frame_limit(limits: &Limits, arrived: usize) -> Limit {
     extended(limits.frame_timeout, arrived)
 }
 
-/// Returns how long a client may take to give credit. `credit` is what the last item has left. Below zero, the client may
+/// Returns how long a client may take to give credit. `credit` is the credit after the last item. Below zero, the client may
 /// still receive that item: it gets a second for each 64 KiB beyond the credit, as for a reply.
 pub(super) fn credit_limit(limits: &Limits, credit: i64) -> Limit {
     let beyond = usize::try_from(credit.saturating_neg()).unwrap_or_default();
@@ -260,7 +254,7 @@ mod tests {
         let mut stall = StallClock::default();
         assert_eq!(stall.deadline(LIMIT, 1 << 20), Deadline::NEVER);
         stall.start(at(100), 1_000);
-        // The peer took these before.
+        // The peer took these bytes before.
         stall.start(at(200), 100_000);
         for (sent, seconds) in [(1_000, 10), (66_535, 10), (66_536, 11), (132_072, 12)] {
             let expected = after(100, Limit::from_secs(seconds));
@@ -278,7 +272,7 @@ mod tests {
         assert_eq!(queue.deadline(LIMIT), None);
         queue.count(1, || at(200));
         assert_eq!(queue.deadline(LIMIT), Some(after(200, LIMIT)));
-        // It begins anew.
+        // The count begins anew.
         queue.count(WINDOW, || at(300));
         assert_eq!(queue.deadline(LIMIT), Some(after(200, LIMIT)));
         queue.count(WINDOW, || at(400));

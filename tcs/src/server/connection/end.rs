@@ -2,19 +2,15 @@
 
 use std::{fmt, io};
 
-use crate::{
-    Rejection,
-    server::{registry::AbortReason, time::Limit},
-    text::Text,
-};
+use crate::{Rejection, server::registry::AbortReason, text::Text};
 
-/// Why a connection ends, or its loop of requests: the error of all that can end one.
+/// Why a connection or its loop of requests ends: the error of every function that can end one.
 ///
-/// The reason decides what is done first, in the order of the variants below. `serve` has the order of these steps.
+/// The reason decides what happens first, in the order of the variants below. `serve` has the order of these steps.
 #[derive(Debug)]
 pub(super) enum End {
-    // What is left in the write buffer is sent.
-    /// The connection waited for a request, and nothing of it has arrived.
+    // The rest of the write buffer is sent.
+    /// The connection waited for a request, no byte of which has arrived.
     Idle,
     /// The server closes.
     Closed,
@@ -25,7 +21,7 @@ pub(super) enum End {
     /// The loop ends. The connection goes on over TLS, with another loop.
     StartTls,
 
-    // What is left is dropped: the peer is gone, does not read, or must not hold up the end of the server.
+    // The rest of the write buffer is dropped: the peer is gone, does not read, or must not hold up the end of the server.
     /// The transport reported an error, such as a reset.
     Error(io::Error),
     /// The peer did not read fast enough.
@@ -38,16 +34,16 @@ pub(super) enum End {
     HalfClosed,
     /// The server ends the connection at once, for this reason.
     Aborted(AbortReason),
-    /// A function panicked as it was dropped, which was logged.
+    /// The drop of a function panicked. The panic is logged.
     DropPanicked,
-    /// The function that took the connection over panicked, which was logged.
+    /// The function that took the connection over panicked. The panic is logged.
     UpgradePanicked,
-    /// The handshake failed, which was logged.
+    /// The handshake failed. The error is logged.
     TlsFailed,
 }
 
 impl End {
-    /// Returns `true` if what is left in the write buffer is sent before the connection closes.
+    /// Returns `true` if the rest of the write buffer is sent before the connection closes.
     pub(super) const fn sends_rest(&self) -> bool {
         match self {
             Self::Idle | Self::Closed | Self::Eof | Self::Upgraded => true,
@@ -75,7 +71,7 @@ impl From<AbortReason> for End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            // The stream may be of the user, and its error may quote the peer.
+            // The stream may be the user's, and its error may quote the peer.
             Self::Error(error) => return Text::new(error).fmt(f),
             Self::Eof => "the peer has closed",
             Self::Upgraded => "the function that took it over has ended",
@@ -96,7 +92,7 @@ impl fmt::Display for End {
     }
 }
 
-/// Why a wait for a request, or for the rest of one, ends. The peer is told, unless the connection has ended.
+/// Why a wait for a request, or for the rest of one, ends. The server tells the peer, unless the connection has ended.
 #[derive(Debug)]
 pub(super) enum WaitEnd {
     /// `idle_timeout` is over, or the [`frame_limit`](super::clocks::frame_limit) of a started frame.
@@ -107,11 +103,11 @@ pub(super) enum WaitEnd {
     Retired,
     /// The server needs the place of an idle connection.
     Evicted,
-    /// Not the end yet: the read buffer must reserve memory before more is read.
+    /// Not an end yet: the read buffer must reserve memory before the connection reads more.
     NeedsMemory,
     /// The system has no memory for the rest of a frame.
     OutOfMemory,
-    /// The memory budget has none for it, or others wait for what this frame has.
+    /// The memory budget has no memory for the rest of a frame, or others wait for the memory of this frame.
     OverBudget,
     /// The connection has ended for another reason, and cannot be written to.
     Ended(End),
@@ -123,20 +119,20 @@ impl From<End> for WaitEnd {
     }
 }
 
-/// Why functions are dropped before they return. The peer is told, unless the connection has ended.
+/// Why functions are dropped before they return. The server tells the peer, unless the connection has ended.
 #[derive(Debug)]
 pub(super) enum Interrupt {
     /// `request_timeout` is over.
     TimedOut,
     /// A function in sequence gets this answer: its client cancels it or gives no credit, or an item cannot be sent.
     Rejected(Rejection),
-    /// A function in sequence waits for a further message of its request, and nothing arrived for this limit
-    /// (`idle_timeout`).
-    NoChunk(Limit),
+    /// A function in sequence gets this answer: a chunk of its request has not begun, or is not complete, in time. The rest
+    /// of the input is not read.
+    ChunkRejected(Rejection),
     /// `half_close_timeout` is over.
     HalfClosed,
-    /// This [`frame_limit`](super::clocks::frame_limit) of a frame that has begun is over, or others wait for its memory.
-    CutFrame(Limit),
+    /// The [`frame_limit`](super::clocks::frame_limit) of a frame that has begun is over, or others wait for its memory.
+    CutFrame,
     /// There is no memory for a long chunk of the request.
     OverBudget,
     /// The server ends the connection at once, for this reason.
@@ -146,7 +142,7 @@ pub(super) enum Interrupt {
 }
 
 impl Interrupt {
-    /// Returns `true` if the connection closes after it, also if it has no session.
+    /// Returns `true` if the connection closes after this, even without a session.
     pub(super) const fn closes(&self) -> bool {
         !matches!(self, Self::TimedOut | Self::Rejected(_))
     }

@@ -127,7 +127,7 @@ impl Io {
         self.running
     }
 
-    /// Polls the stream, and records it if that panics.
+    /// Polls the stream, and records that its code runs.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `poll_flush_in_time`")]
     fn poll_stream<T>(&mut self, poll: impl FnOnce(&mut Stream) -> Poll<T>) -> Poll<T> {
@@ -174,7 +174,7 @@ impl Io {
         Buffers { read, ahead, write }: &mut Buffers,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), WaitEnd>> {
-        // Before the flush, which can wait and then moves what is left in the buffer.
+        // Before the flush, which can wait and then moves the rest of the buffer.
         if read.has_consumed() {
             self.clocks.frame.stop();
         }
@@ -187,8 +187,7 @@ impl Io {
 
     /// Flushes the write buffer, and counts its responses as sent.
     ///
-    /// Gives the connection up if the peer does not read in time. Keeps what was transferred: what was sent is
-    /// not sent again.
+    /// Returns an error if the peer does not read in time. Keeps what was transferred: no byte is sent twice.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "it saves 1 % of a lone request")]
     pub(super) fn poll_flush_in_time(
@@ -278,7 +277,7 @@ impl Io {
     #[cold]
     fn check_closing(&mut self, is_idle: bool) -> Result<(), WaitEnd> {
         let received = self.registration.tally().received();
-        // It goes on if it has received a request since it was chosen.
+        // The connection goes on if it has received a request since it was chosen.
         if self.registration.take_eviction() && is_idle && self.clocks.is_idle(received) {
             return Err(WaitEnd::Evicted);
         }
@@ -309,7 +308,7 @@ impl Io {
         let mut memory_deadline = Deadline::NEVER;
         let mut idle_since = None;
         let request_deadline = if read.has_started() {
-            // First, because those who begin to wait for its memory wake the tasks that are registered.
+            // First, because a connection that begins to wait for this memory wakes the registered tasks.
             self.registration.register_task(cx);
             memory_deadline = self.memory_deadline(read, now);
             let limits = self.registration.limits();
@@ -330,14 +329,14 @@ impl Io {
             self.registration.set_idle_since(began);
         }
         if woken.is_pending() && !is_draining && self.registration.must_close() {
-            // It was told so between the check in `poll_read` and the setting of the waker.
+            // The signal came between the check in `poll_read` and the setting of the waker.
             cx.waker().wake_by_ref();
         }
         woken.map(|woken| match woken {
             Ok(()) if deadline == memory_deadline => WaitEnd::OverBudget,
             Ok(()) if deadline < request_deadline => self.end_of_drain(),
             Ok(()) => WaitEnd::TimedOut,
-            // An idle peer is told, even if the server ended after that check.
+            // An idle peer gets an answer, even if the server ended after that check.
             Err(_) if !read.has_started() => self.end_of_drain(),
             Err(reason) => End::from(reason).into(),
         })
@@ -364,13 +363,8 @@ impl Io {
         }
         let now = self.registration.now();
         let contended = self.memory_deadline(read, now);
-        contended.min(self.part_deadline(read.unread_len()))
-    }
-
-    /// Returns when a frame must be complete. `arrived` is the number of its bytes that have arrived.
-    pub(super) fn part_deadline(&mut self, arrived: usize) -> Deadline {
-        let limit = frame_limit(self.registration.limits(), arrived);
-        self.start_frame(limit)
+        let limit = frame_limit(self.registration.limits(), read.unread_len());
+        contended.min(self.start_frame(limit))
     }
 
     /// Starts the clock of a frame, unless it runs. Returns the end of `limit`.
@@ -385,14 +379,14 @@ impl Io {
         read: &ReadBuffer,
         cx: &Context<'_>,
     ) -> Poll<WaitEnd> {
-        // As before a read. It also starts the clock of the drain: until that runs, the wait below wakes itself.
+        // As before a read. This check also starts the clock of the drain: until it runs, the wait below wakes itself.
         if self.registration.must_close()
             && let Err(end) = self.check_closing(false)
         {
             return Poll::Ready(end);
         }
         self.poll_read_deadline(read, cx).map(|end| match end {
-            // Its time has passed without memory, so that is the reason.
+            // The time has passed without memory, so the memory is the reason.
             WaitEnd::TimedOut => WaitEnd::OverBudget,
             end => end,
         })
@@ -431,14 +425,12 @@ impl Io {
             .min(frame_deadline);
         let woken = ready!(self.poll_deadline(deadline, cx));
         let has_passed = |deadline| self.registration.has_passed(deadline);
-        // A peer that is told comes before one that is not: the write buffer may still be taken.
+        // An interrupt with an answer comes before `Stalled`: the peer may still read the write buffer.
         Poll::Ready(match woken {
             Err(reason) => Interrupt::Aborted(reason),
             Ok(()) if has_passed(request_deadline) => Interrupt::TimedOut,
             Ok(()) if has_passed(half_close_deadline) => Interrupt::HalfClosed,
-            Ok(()) if has_passed(frame_deadline) => {
-                Interrupt::CutFrame(self.clocks.frame.limit_until(frame_deadline))
-            }
+            Ok(()) if has_passed(frame_deadline) => Interrupt::CutFrame,
             Ok(()) => Interrupt::Ended(End::Stalled),
         })
     }
@@ -502,7 +494,7 @@ impl Io {
         if self.registration.is_aborted() {
             return Err(self.registration.abort_reason().into());
         }
-        // A half-close is left to the next wait: what arrived before it is processed.
+        // The next wait handles a half-close: requests that arrived before it are processed.
         if let Poll::Ready(Err(error)) = self.poll_ahead(ahead, cx) {
             return Err(End::Error(error));
         }
@@ -519,7 +511,7 @@ impl Io {
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
         let dropped = slot.drop_received();
         if dropped > 0 {
-            // Whoever can change what is not encrypted could let the peer send these requests over TLS
+            // An attacker who can change plain text could let the peer send these requests over TLS
             // (CVE-2011-0411).
             let limiter = self.registration.log_limiter();
             log_limited!(limiter, info, { bytes = dropped, }, "what came before TLS is dropped");

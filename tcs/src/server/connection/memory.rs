@@ -19,8 +19,8 @@ pub(super) async fn reserve_memory<F: Framing>(
     let (arrived, length) = (unread.len(), framing.frame_len_bound(unread, limit));
     let memory = Arc::clone(io.registration.memory());
     let is_newcomer = io.registration.tally().received() == 0;
-    // The frame before had less memory, or this one is longer than it told. If it waited with what it has, others
-    // could wait for that.
+    // The frame before had less memory, or this frame is longer than it claimed. If it waited with its memory, others
+    // could wait for that memory.
     if read.has_reserved() || length <= arrived {
         let length = length.max(arrived.saturating_mul(2));
         let reserved = memory.try_reserve(length - arrived);
@@ -46,7 +46,7 @@ pub(super) async fn wait_for_memory<T>(
         Poll::Ready(reserved) => Poll::Ready(Ok(reserved)),
         Poll::Pending => {
             if !replace(&mut has_waited, true) {
-                // Those with memory have less time from now on.
+                // Connections with memory have less time from now on.
                 io.registration.wake_others();
             }
             io.poll_memory_deadline(read, cx).map(Err)

@@ -17,7 +17,7 @@
 //!    └ Err(Next): no complete request                    └ Err(End) ─► Next::End
 //!
 //!  Next::{Read, Flush, Yield} ─► run() goes on
-//!  Next::End(end), or the end of a wait ─► serve() closes, drops what is left, or starts TLS
+//!  Next::End(end), or the end of a wait ─► serve() closes, drops the rest, or starts TLS
 //! ```
 //!
 //! [`concurrent`] is another driver with the same types, and an `Outcome` for each request: its reply or a rejection.
@@ -98,7 +98,7 @@ enum Next {
     Flush,
     /// Flushes and yields: the budget of this poll is spent.
     Yield,
-    /// Takes no further requests. What is in flight is answered before.
+    /// Takes no further requests. Requests in flight are answered before.
     ///
     /// Boxed, so that the value is returned in a register.
     End(Box<End>),
@@ -134,7 +134,7 @@ pub(super) struct Connection<P: ServerProtocol> {
     /// How the requests that arrived last are processed.
     processing: Processing,
     io: Io,
-    /// Released last, however the connection ends. If it is evicted, it is released at once.
+    /// Released last, however the connection ends, but at once if the connection is evicted.
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -171,7 +171,7 @@ impl<P: ServerProtocol> Connection<P> {
                 Ok(()) => {
                     let ran = {
                         let mut running = pin!(self.run());
-                        // One guard for all requests. One per request costs 37 instructions.
+                        // One guard for all requests. A guard for each request costs 37 instructions.
                         poll_fn(|cx| poll_caught(running.as_mut(), cx)).await
                     };
                     match ran {
@@ -218,8 +218,7 @@ impl<P: ServerProtocol> Connection<P> {
     /// Writes the greeting, if the protocol has one.
     fn greet(&mut self) -> Result<(), End> {
         let Buffers { write, .. } = self.buffers.checkout();
-        let (framing, processing) = (&mut self.framing, self.processing);
-        let mut responder = Responder::new(&self.shared, framing, write, &mut self.io, processing);
+        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         let protocol = &self.shared.protocol;
         match protocol.greeting(self.info.peer(), &mut self.session) {
             Some(greeting) => responder.greet(greeting),
@@ -231,7 +230,7 @@ impl<P: ServerProtocol> Connection<P> {
     async fn run(&mut self) -> Result<Infallible, End> {
         loop {
             if !take(&mut self.has_unprocessed) {
-                // Whether there is a conversation is looked at once for each wait: only functions begin one.
+                // One check for each wait, because only functions begin a conversation.
                 let input = if self.info.open_conversation().is_none() {
                     poll_fn(|cx| self.io.poll_input(&mut self.buffers, cx)).await
                 } else {
@@ -295,7 +294,7 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Returns how the next requests run side by side, unless the session is not shared. With ids, concurrency is the
-    /// default, so that is no mistake: the requests are processed in sequence.
+    /// default, so a session that is not shared is no mistake: its requests are processed in sequence.
     fn choose_concurrency(&mut self) -> Option<Concurrency> {
         // If sharing panics, the next request fails with that panic.
         let is_unshared =
@@ -376,13 +375,13 @@ impl<P: ServerProtocol> Connection<P> {
         self.buffers.checkout().read.record_arrival(received);
     }
 
-    /// Tells the peer why its wait has ended, if the connection can still be written to. Returns how it ends.
+    /// Tells the peer why the wait has ended, if the peer may still read. Returns how the connection ends.
     #[cold]
     fn tell_wait_end(&mut self, end: WaitEnd) -> End {
         let (limits, idle) = (&self.shared.limits, self.io.idle_limit);
         let read = &self.buffers.checkout().read;
         if matches!(end, WaitEnd::Evicted) {
-            // The new connection need not wait until the peer has taken what it is told.
+            // The new connection need not wait until the peer has read the rejection.
             self.permit = None;
         }
         let rejection = match wait_end_rejection(limits, read, end, idle) {
@@ -397,8 +396,7 @@ impl<P: ServerProtocol> Connection<P> {
             self.io.count_unreadable(&self.shared);
             self.io.accounts.unsent.rejected += 1;
         }
-        let (framing, processing) = (&mut self.framing, self.processing);
-        let mut responder = Responder::new(&self.shared, framing, write, &mut self.io, processing);
+        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         responder.wait_ended(read, rejection);
         if read.has_started() || !ahead.is_unused() {
             End::Closed
@@ -407,7 +405,7 @@ impl<P: ServerProtocol> Connection<P> {
         }
     }
 
-    /// Continues over TLS, with nothing but the session of what came before.
+    /// Continues over TLS, and keeps only the session of what came before.
     async fn start_tls(&mut self) -> Result<(), End> {
         self.framing = ConnectionFraming::new(self.shared.protocol.framing());
         let handshake = self.shared.start_tls.as_slice();
@@ -420,7 +418,7 @@ impl<P: ServerProtocol> Connection<P> {
     fn recover_from_panic(&mut self, payload: Payload) -> Result<(), End> {
         match self.io.running() {
             Running::Request => self.answer_panic(payload),
-            // It is not caught, like a panic while the connection closes.
+            // This panic is not caught, like a panic while the connection closes.
             Running::Stream => resume_unwind(payload),
             Running::LastFunction => {
                 self.log_panic("the drop of a function", payload);
@@ -438,7 +436,7 @@ impl<P: ServerProtocol> Connection<P> {
         self.has_unprocessed = true;
         let Buffers { read, ahead, write } = self.buffers.checkout();
         if let Some(conversation) = self.info.open_conversation() {
-            // Drops the items of the reply. The events that the function has pushed follow what is written here.
+            // Drops the items of the reply. The events that the function has pushed follow the answer.
             conversation.end_request();
             if !ahead.is_unused() {
                 // The function may have got the end of the input, which then is not the one of the buffer.
@@ -448,9 +446,9 @@ impl<P: ServerProtocol> Connection<P> {
             read.frames().skip(rest);
         }
         self.io.accounts.end_request();
-        let (framing, processing) = (&mut self.framing, self.processing);
-        let mut responder = Responder::new(&self.shared, framing, write, &mut self.io, processing);
-        let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
+        let processing = self.processing;
+        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
+        let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload, processing)));
         flow.unwrap_or_else(|payload| {
             // Complete frames in the buffer are still sent.
             self.log_panic("the framing", payload);

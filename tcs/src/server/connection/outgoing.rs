@@ -26,7 +26,7 @@ pub(super) struct Outgoing<'a, F> {
     pub(super) io: &'a Io,
 }
 
-/// Drops the events that are left, and those to come.
+/// Drops the events that wait, and all later ones.
 pub(super) fn close_queue(info: &ConnectionInfo, io: &Io) {
     let conversation = info.open_conversation();
     if let Some(queue) = conversation.and_then(Conversation::pushes) {
@@ -37,7 +37,7 @@ pub(super) fn close_queue(info: &ConnectionInfo, io: &Io) {
 impl<F: Framing> Outgoing<'_, F> {
     /// Frames all items that wait. Returns `true` if there were some.
     ///
-    /// Returns an error if the framing cannot carry one of them. Those before it are framed.
+    /// Returns an error if the framing cannot carry an item. The items before it are framed.
     pub(super) fn write_items(&mut self, conversation: &Conversation) -> Result<bool, FrameError> {
         let items = conversation.items.take();
         if items.is_empty() {
@@ -54,7 +54,7 @@ impl<F: Framing> Outgoing<'_, F> {
         }
     }
 
-    /// Lets events be sent that the last function has pushed, and frames those that wait; see
+    /// Releases the events that the last function has pushed, and frames the events that wait; see
     /// [`write_events`](Self::write_events).
     pub(super) fn write_released_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, End> {
         let Some(conversation) = self.info.open_conversation() else {
@@ -74,7 +74,7 @@ impl<F: Framing> Outgoing<'_, F> {
         cx: Option<&Context<'_>>,
     ) -> Result<bool, End> {
         let mut events = Vec::new();
-        // The queue has the limit for a peer that does not read.
+        // The limit of the queue is for a peer that does not read.
         let room = if self.io.is_stalled() {
             0
         } else {
@@ -83,7 +83,7 @@ impl<F: Framing> Outgoing<'_, F> {
         let has_more = queue
             .take_events(room, &mut events, cx)
             .ok_or(End::PushOverflow)?;
-        // They belong to no request, and come between what belongs to one.
+        // Events belong to no request, and come between the messages of a request.
         let id = self.framing.get_mut().set_id(0);
         let (mut sent, mut dropped) = (0, queue.take_dropped());
         let mut rest = events.as_slice();
@@ -104,8 +104,8 @@ impl<F: Framing> Outgoing<'_, F> {
         Ok(has_more)
     }
 
-    /// Frames messages, with an announcement. Returns the number of those that are framed, and the error of the one
-    /// after them, if there is one.
+    /// Frames messages, with an announcement. Returns the number of framed messages, and the error of the message after
+    /// them, if there is one.
     pub(super) fn write_announced<'m>(
         &mut self,
         announcement: Announcement,
@@ -116,8 +116,8 @@ impl<F: Framing> Outgoing<'_, F> {
         let is_announced = self.announce(announcement, messages.len());
         let (framed, error) = self.write_messages(messages.clone());
         if error.is_some() && is_announced {
-            // The announcement counts messages that are not there. Without one, those that are framed stay: the framing
-            // may count them itself.
+            // The announcement counts messages that are missing. Without an announcement, the framed messages stay: the
+            // framing may count them itself.
             self.write.remove_from(start);
             if framed > 0 {
                 self.announce(announcement, framed);
@@ -135,7 +135,7 @@ impl<F: Framing> Outgoing<'_, F> {
         self.write.notice(self.framing.get_mut(), notice)
     }
 
-    /// Frames messages up to the first that cannot be framed. Returns how many there are, and the error of that one.
+    /// Frames messages up to the first that cannot be framed. Returns the number of framed messages, and the error.
     fn write_messages<'m>(
         &mut self,
         messages: impl Iterator<Item = &'m [u8]>,
@@ -151,7 +151,7 @@ impl<F: Framing> Outgoing<'_, F> {
             if let Err(Exception { outcome, .. }) = written {
                 let error = match outcome {
                     EncodeOutcome::Unsendable(error) => error.of_reply(),
-                    // It is neither an error nor empty, and encoding it does not fail.
+                    // The message is neither an error nor empty, and its encoding does not fail.
                     _ => FrameError::out_of_memory(message.len()),
                 };
                 return (framed, Some(error));

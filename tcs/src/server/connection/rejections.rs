@@ -1,4 +1,4 @@
-//! What a peer is told when it gets no reply.
+//! The texts that a peer gets in place of a reply.
 
 use super::{
     clocks::frame_limit,
@@ -26,7 +26,7 @@ pub(super) const TLS_BESIDE_OTHERS: &str = "TLS cannot start beside other reques
 /// What [`unsendable`] calls an item.
 pub(super) const ITEM: &str = "item of the reply";
 
-/// Returns what a peer is told when its connection stops waiting, or how the connection has ended for another reason.
+/// Returns the rejection for a connection that stops waiting, or how the connection has ended for another reason.
 pub(super) fn wait_end_rejection(
     limits: &Limits,
     read: &ReadBuffer,
@@ -74,9 +74,9 @@ pub(super) fn late_chunk(limit: Limit) -> Rejection {
     Rejection::new(RejectionKind::TimedOut, text)
 }
 
-/// Returns the rejection of a request without a further message within this limit.
+/// Returns the rejection of a request without a chunk within this limit.
 pub(super) fn no_chunk(limit: Limit) -> Rejection {
-    let text = format!("no further message of the request arrived within {limit} (`idle_timeout`)");
+    let text = format!("no chunk of the request arrived within {limit} (`idle_timeout`)");
     Rejection::new(RejectionKind::TimedOut, text)
 }
 

@@ -20,8 +20,8 @@ use super::{
     end::{End, Interrupt},
     io::Io,
     rejections::{
-        MEMORY_IN_USE, TLS_BESIDE_OTHERS, function_panicked, going_away, half_closed, late_chunk,
-        no_chunk, timed_out, unsendable,
+        MEMORY_IN_USE, TLS_BESIDE_OTHERS, function_panicked, going_away, half_closed, timed_out,
+        unsendable,
     },
 };
 use crate::{
@@ -50,7 +50,6 @@ pub(super) struct Responder<'a, P: ServerProtocol> {
     tally: &'a Tally,
     log_limiter: &'a LogLimiter,
     unsent: &'a mut Unsent,
-    processing: Processing,
 }
 
 impl<'a, P: ServerProtocol> Responder<'a, P> {
@@ -60,7 +59,6 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         framing: &'a mut ConnectionFraming<P::Framing>,
         write: &'a mut WriteBuffer,
         io: &'a mut Io,
-        processing: Processing,
     ) -> Self {
         let Io {
             accounts,
@@ -74,13 +72,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             tally: registration.tally(),
             log_limiter: registration.log_limiter(),
             unsent: &mut accounts.unsent,
-            processing,
         }
-    }
-
-    /// Returns `true` if requests are processed at the same time.
-    fn is_concurrent(&self) -> bool {
-        is_concurrent::<P>() && self.processing == Processing::Concurrent
     }
 
     /// Writes the greeting.
@@ -151,7 +143,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         is_last: bool,
     ) -> Result<(), End> {
         let why = if P::Framing::HAS_IDS && !is_last {
-            // What has arrived after it is dropped, and its client would wait for the replies.
+            // Requests that have arrived after it are dropped, and the client would wait for their replies.
             TLS_BESIDE_OTHERS
         } else if self.shared.start_tls.is_none() {
             "the server has no TLS to start; it is set with `start_tls`"
@@ -253,8 +245,8 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// connection may have.
     #[cold]
     pub(super) fn after_response(&mut self) -> Result<(), End> {
-        if self.is_concurrent() && self.unsent.sum() < self.tally.unanswered() {
-            // Others are in flight, and the last of them decides.
+        if is_concurrent::<P>() && self.unsent.sum() < self.tally.unanswered() {
+            // Other requests are in flight, and the last of them decides.
             return Ok(());
         }
         if has_one_exchange::<P>() {
@@ -276,18 +268,16 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
 
     /// Closes the connection, as the protocol function or its reply asks.
     pub(super) fn close_after_reply(&mut self) -> Result<(), End> {
-        // The frames of other framings are messages of their protocol, which has had its last one.
+        // The frames of other framings are messages of the protocol, which has sent its last one.
         if P::Framing::HAS_REJECTION_FRAME {
             self.close_with_frame(&going_away("this was the last reply"));
         }
         Err(End::Closed)
     }
 
-    /// Closes the connection if it has a session, which may be half changed by a function that did not
-    /// end.
+    /// Closes the connection if it has a session, which a function in sequence may have left half changed.
     fn close_if_session_poisoned(&mut self) -> Result<(), End> {
-        // A shared one is changed only behind locks of its own.
-        if size_of::<P::Session>() == 0 || self.is_concurrent() {
+        if size_of::<P::Session>() == 0 {
             return Ok(());
         }
         self.close_with(&going_away("the session was lost with the failed request"));
@@ -297,7 +287,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
 
 /// Responses to events.
 impl<P: ServerProtocol> Responder<'_, P> {
-    /// Answers bytes that are not a frame: another protocol in its own terms, a peer of ours as for any
+    /// Answers bytes that are not a frame: another protocol in its own terms, and a peer of ours as with any
     /// other rejection. The connection then closes.
     #[cold]
     pub(super) fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) {
@@ -331,23 +321,24 @@ impl<P: ServerProtocol> Responder<'_, P> {
         match interrupt {
             Interrupt::TimedOut => return self.reject_dropped(&timed_out(&limits)),
             Interrupt::Rejected(rejection) => return self.reject_dropped(&rejection),
-            Interrupt::NoChunk(limit) => return self.reject_in_chunk(&no_chunk(limit)),
+            Interrupt::ChunkRejected(rejection) => return self.reject_in_chunk(&rejection),
             Interrupt::HalfClosed => {
                 self.reject(&half_closed(&limits))?;
                 self.close_at_half_close();
             }
-            Interrupt::CutFrame(limit) => return self.reject_in_chunk(&late_chunk(limit)),
             Interrupt::OverBudget => {
                 let rejection = Rejection::new(RejectionKind::Failed, MEMORY_IN_USE);
                 return self.reject_in_chunk(&rejection);
             }
-            // Not counted: it is among the requests that were aborted.
+            // Not counted: the request is among those that were aborted.
             Interrupt::Aborted(reason) => {
                 self.function_dropped(reason.text());
                 // The frame above is not final, so framings with control frames send a final one as well.
                 self.close_with_frame(&going_away(reason.text()));
             }
             Interrupt::Ended(end) => return Err(end),
+            // Only beside functions that run side by side. In sequence, it is a `ChunkRejected`.
+            Interrupt::CutFrame => {}
         }
         Err(End::Closed)
     }
@@ -367,8 +358,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         self.close_with(&Rejection::new(RejectionKind::Failed, text));
     }
 
-    /// Responds to a request whose function or stream did not end by itself. The connection goes on, unless it has a
-    /// session.
+    /// Responds to a request whose function or stream did not end by itself. Without a session, the connection goes on.
     fn reject_dropped(&mut self, rejection: &Rejection) -> Result<(), End> {
         self.reject(rejection)?;
         self.close_if_session_poisoned()
@@ -398,7 +388,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         }
     }
 
-    /// Lets what is written from now on have the id of no request. It would have that of the one that was answered last.
+    /// Clears the id of what is written from now on, which otherwise is the id of the request that was answered last.
     fn set_no_id(&mut self) {
         if P::Framing::HAS_IDS {
             self.framing.get_mut().set_id(0);
@@ -407,13 +397,13 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Responds to the request whose processing panicked.
     #[cold]
-    pub(super) fn panicked(&mut self, payload: Payload) -> Result<(), End> {
+    pub(super) fn panicked(&mut self, payload: Payload, processing: Processing) -> Result<(), End> {
         let after = self.write.after();
         self.write.prepare();
         let is_idle = self.unsent.sum() == self.tally.unanswered();
         // The panics of functions that run side by side were caught one by one.
-        if self.is_concurrent() || is_idle {
-            // No request was being processed: it was the framing, which would panic again.
+        if processing == Processing::Concurrent || is_idle {
+            // No request was being processed, so the framing has panicked, and would panic again.
             log_panic(self.log_limiter, "the framing", payload);
             if is_idle {
                 self.close_with(&going_away("the server failed"));
@@ -500,7 +490,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     }
 }
 
-/// Returns the frames with which a peer is told that its connection is rejected before it is served.
+/// Returns the frames that reject a connection before it is served.
 ///
 /// Catches a panic of the protocol, because the accept loop of all connections calls it.
 #[cold]
@@ -518,7 +508,6 @@ pub(in crate::server) fn rejection_frames<P: ServerProtocol>(
             tally: &Tally::default(),
             log_limiter,
             unsent: &mut Unsent::default(),
-            processing: Processing::Sequential,
         }
         .close_with(rejection);
         write

@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{
-    Next, Processing,
+    Next,
     clocks::Stopwatch,
     end::{End, Interrupt},
     io::Io,
@@ -66,7 +66,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[inline(never)]
     pub(super) fn process_ready(&mut self, session: &mut P::Session) -> Next {
         loop {
-            // Each request has its own, so that a large one does not outlive its request.
+            // Each request has its own `scratch`, so that a large one does not outlive its request.
             let mut scratch = Vec::new();
             let (function, timer) = match self.call_next(session, &mut scratch) {
                 Ok(Some(called)) => called,
@@ -185,7 +185,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     }
 
     /// Drops what the function has left in the conversation, and skips the chunks that it did not take. Takes the framing
-    /// of a function that has returned: one that was dropped may have changed half of it.
+    /// only of a function that has returned: a function that was dropped may have changed half of it.
     #[cold]
     fn end_conversation(&mut self, conversation: &Conversation, has_returned: bool) {
         conversation.end_request();
@@ -258,8 +258,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             return self.no_request();
         }
         loop {
-            // A typed framing can find messages without bytes. Others are asked only about bytes, or
-            // about the end of the input.
+            // A typed framing can find messages without bytes. Other framings parse only bytes, or the
+            // end of the input.
             if !self.frames.has_started() && !self.frames.has_ended() && !P::Framing::HAS_VALUES {
                 return Err(Next::Read);
             }
@@ -274,7 +274,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) if self.frames.has_ended() => return Err(End::Eof.into()),
                 Ok(None) => {
-                    // The part of a frame counts as well: a stream may always have another one.
+                    // A part of a frame counts as well: a stream may always have another part.
                     if self.frames.has_started() {
                         self.io.count_frame(|| true);
                     }
@@ -309,7 +309,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         Ok(&[])
     }
 
-    /// Lets what is written from now on have the id of the request that was parsed last.
+    /// Sets the id of what is written from now on to that of the request that was parsed last.
     #[inline]
     fn set_id(&mut self) {
         if P::Framing::HAS_IDS {
@@ -384,20 +384,14 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             .exceptional_reply(reply, peer, is_last)
     }
 
-    /// Ends the request in flight, and returns what writes any other response to it. Out of line, so that it takes no
-    /// registers from ordinary replies.
+    /// Ends the request in flight, and returns a responder for a response that is no ordinary reply. Out of line, so that
+    /// it takes no registers from ordinary replies.
     #[cold]
     #[inline(never)]
     fn responder_after_request(&mut self) -> Responder<'_, P> {
         // Ordinary replies come here, too, if requests are limited.
         self.io.accounts.end_request();
-        Responder::new(
-            self.shared,
-            self.framing,
-            self.write,
-            self.io,
-            Processing::Sequential,
-        )
+        Responder::new(self.shared, self.framing, self.write, self.io)
     }
 
     fn outgoing(&mut self) -> Outgoing<'_, P::Framing> {

@@ -284,7 +284,7 @@ impl ServerProtocol for PanicsAtChunk {
     }
 }
 
-/// Returns what a peer is told that sends the last byte of a chunk this late.
+/// Returns the answer to a peer that sends the last byte of a chunk this late.
 async fn told_after(late: Duration) -> String {
     let (registry, (near, mut peer)) = (registry(), duplex(1 << 10));
     let mut connection = open_for(PanicsAtChunk, &registry, near, None);
@@ -296,7 +296,7 @@ async fn told_after(late: Duration) -> String {
         let request = b"\0\0\0\0\x80\0\0\x05\x83\0\0\0\x01\0\0\0\x02b";
         peer.write_all(request).await.expect("there is room");
         sleep(late).await;
-        // It may be closed.
+        // The connection may be closed.
         peer.write_all(b"c").await.ok();
         peer.shutdown().await.ok();
         let mut told = Vec::new();
@@ -358,7 +358,7 @@ async fn frame_that_waits_for_memory_has_a_second_in_a_drain() {
     assert!((1_000..1_500).contains(&passed), "{passed}");
 }
 
-/// Its functions wait until `gate` is closed, 10 at a time.
+/// A protocol whose functions wait until `gate` is closed, 10 at a time.
 #[derive(Clone)]
 struct Gated {
     gate: Arc<Semaphore>,
@@ -618,7 +618,7 @@ impl<const AT_ONCE: bool> ServerProtocol for Items<AT_ONCE> {
 /// Credit for all items.
 const CREDIT: &[u8] = b"\x80\0\0\x05\0\0\0\x01\x86\0\x10\0\0";
 
-/// Returns what the peer of a stream is told when `late` has arrived by the time at which the connection runs again.
+/// Returns the answer to the peer of a stream when `late` has arrived before the connection runs again.
 async fn told_with_late_bytes<const AT_ONCE: bool>(
     settings: &Settings,
     late: &[u8],

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What a connection was told.
+/// The signals that a connection has received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags(u8);
 
@@ -33,7 +33,7 @@ impl Flags {
 
     /// The server drains or ends, or the connection is too old.
     pub(super) const DRAINING: Self = Self::DRAIN.or(Self::ABORT).or(Self::RETIRE);
-    /// Those of a connection that must close, at once or when it is idle.
+    /// The flags of a connection that must close, at once or when it is idle.
     pub(super) const CLOSING: Self = Self::DRAINING.or(Self::EVICT);
 
     pub(super) const fn or(self, other: Self) -> Self {
@@ -100,7 +100,7 @@ impl ConnectionEntry {
     /// Sets a flag, and wakes the task of the connection.
     pub(super) fn signal(&self, flag: Flags) {
         self.flags.fetch_or(flag.0, Ordering::AcqRel);
-        // Wakers are foreign code: one is woken without the lock, and a panic must not keep the others from their signal.
+        // Wakers are foreign code: one is woken without the lock, and its panic must not keep others from their signal.
         contain(|| {
             let waker = lock(&self.waker).clone();
             waker.wake();

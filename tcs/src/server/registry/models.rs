@@ -75,7 +75,7 @@ fn drain_ends_with_the_connections_that_open_meanwhile() {
                 threads.spawn(|| block_on(drained(&mut registry.register())));
             }
             let of_drain = block_on(registry.drain(pending::<()>())).connections;
-            // One that opens after the last has ended is in the report.
+            // A connection that opens after the last has ended is in the report.
             assert_eq!(of_drain.accepted, of_drain.closed + of_drain.aborted);
         });
         let connections = registry.report().connections;

@@ -81,7 +81,7 @@ impl Registration {
         &self.registry.memory
     }
 
-    /// Returns what measures how long requests wait, if that has a limit.
+    /// Returns the probe that measures how long requests wait, if that has a limit.
     pub(in crate::server) fn probe(&self) -> Option<&SchedulerProbe> {
         self.registry.probe.as_deref()
     }
@@ -93,7 +93,7 @@ impl Registration {
 
     /// Returns the time for a wait that begins now.
     ///
-    /// It is the latest that it can be, because the clock may lag, and a limit must not end early because of that.
+    /// The result is the latest possible time, because the clock may lag, and no limit must end early because of that.
     #[inline]
     pub(in crate::server) fn now(&self) -> Millis {
         NonZero::new(self.registry.latest()).unwrap_or(Millis::MIN)
@@ -170,7 +170,7 @@ impl Registration {
         }
     }
 
-    /// Lets signals wake the task of `cx`. Whatever it looks at afterwards has changed already, or it is woken.
+    /// Lets signals wake the task of `cx`. The task either sees a change when it looks afterwards, or is woken.
     #[inline]
     pub(in crate::server) fn register_task(&mut self, cx: &Context<'_>) {
         if !self.waker.will_wake(cx.waker()) {

@@ -1,7 +1,7 @@
 //! Answers requests, each when it is its turn.
 
 use super::{
-    super::{Processing, end::End, rejections::TLS_BESIDE_OTHERS, respond::Responder},
+    super::{end::End, rejections::TLS_BESIDE_OTHERS, respond::Responder},
     ConcurrentDriver, Phase, Unreadable,
     execute::{Outcome, Reply, closes, failed},
     slots::SlotIndex,
@@ -37,7 +37,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         } else if self.phase == Phase::HalfClosed {
             self.responder().close_at_half_close();
         }
-        // Here, too, if something took the place of the reply that was to close the connection.
+        // Even if another answer has replaced the reply that was to close the connection.
         Err(End::Closed)
     }
 
@@ -46,8 +46,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     fn answer_unreadable(&mut self, unreadable: Unreadable) -> Result<(), End> {
         let Buffers { read, write, .. } = &mut *self.buffers;
         write.prepare();
-        let processing = Processing::Concurrent;
-        let mut responder = Responder::new(self.shared, self.framing, write, self.io, processing);
+        let mut responder = Responder::new(self.shared, self.framing, write, self.io);
         match unreadable {
             Unreadable::CutFrame(rejection) => responder.reject(&rejection),
             Unreadable::BadFrame(error) => {
@@ -58,7 +57,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         }
     }
 
-    /// Writes what becomes of the request in a slot.
+    /// Answers the request in a slot, or sends a part of its reply.
     fn answer_one(&mut self, slot: SlotIndex) -> Result<(), End> {
         self.set_id(slot);
         let Some(outcome) = self.slots.take_outcome(slot) else {
@@ -93,11 +92,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             Err(rejection) => {
                 self.respond(failed(rejection.text()))?;
             }
-            // Nothing can follow what has no answer.
+            // Nothing can follow a reply without bytes.
             other => return self.respond(other),
         }
         if !self.outbox.is_ordered && self.has_unanswered() {
-            // The last of those that close the connection does it.
+            // The last answer that closes the connection closes it.
             return Ok(());
         }
         for slot in self.outbox.take_all() {
@@ -115,7 +114,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         self.outbox.len() > 0 || self.unreadable.is_some()
     }
 
-    /// Lets what is written from now on have the id of a request.
+    /// Sets the id of what is written from now on to that of a request.
     pub(super) fn set_id(&mut self, slot: SlotIndex) {
         if P::Framing::HAS_IDS
             && let Some(request) = self.slots.request(slot)
@@ -131,7 +130,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         }
     }
 
-    /// Frames a reply, or what is left of it.
+    /// Frames a reply, or the rest of it.
     fn reply(&mut self, reply: Reply) -> Result<(), End> {
         let Exception { outcome, after } = reply.encoded;
         let framed = if let EncodeOutcome::Written(_) = outcome {
@@ -157,8 +156,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     pub(super) fn responder(&mut self) -> Responder<'_, P> {
         let write = &mut self.buffers.write;
-        let processing = Processing::Concurrent;
-        Responder::new(self.shared, self.framing, write, self.io, processing)
+        Responder::new(self.shared, self.framing, write, self.io)
     }
 }
 

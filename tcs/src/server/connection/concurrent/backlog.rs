@@ -23,11 +23,11 @@ impl QueuedRequest {
     }
 }
 
-/// The requests beyond the limit of a framing with ids. They are kept here so that the notices after them are read.
+/// The requests beyond the limit of a framing with ids, kept here so that the notices after them are read.
 #[derive(Default)]
 pub(super) struct Backlog {
     requests: VecDeque<QueuedRequest>,
-    /// The size of all of them.
+    /// The size of all requests.
     size: usize,
 }
 

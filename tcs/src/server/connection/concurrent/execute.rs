@@ -23,11 +23,11 @@ pub(super) struct Request<P: ServerProtocol> {
     pub(super) session: P::Session,
     pub(super) info: Arc<ConnectionInfo>,
     pub(super) arrival: Arrival,
-    /// Its address counts it until its function is dropped.
+    /// The peer's address counts the request until the function is dropped.
     pub(super) _in_flight: Option<AddressRequest>,
 }
 
-/// What becomes of a request: a reply, or why it is rejected.
+/// The end of a request: a reply, or why it is rejected.
 pub(super) type Outcome = Result<Reply, Rejection>;
 
 /// A reply without its frame.
@@ -36,25 +36,25 @@ pub(super) struct Reply {
     /// How many of the bytes were sent as parts.
     pub(super) sent: usize,
     pub(super) encoded: Exception,
-    /// The memory of a large one.
+    /// The memory of a large reply.
     reserved: Option<Reservation>,
 }
 
 impl Reply {
-    /// Reserves the memory of a large reply. Without it, the request has failed.
+    /// Reserves the memory of a large reply. Without memory, the request has failed.
     pub(super) fn reserve(&mut self, budget: &MemoryBudget) {
         if let Ok(reserved) = budget.reserve_large(self.bytes.capacity()) {
             self.reserved = reserved;
             return;
         }
-        // What comes after the reply stays.
+        // What follows the reply, such as a close, stays.
         let text = "the memory for large replies is in use (`memory_budget`)";
         self.encoded.outcome = EncodeOutcome::Unsendable(FrameError::unsendable(text));
         self.bytes = MessageBytes::for_len(0);
     }
 }
 
-/// Returns what has become of the call with this outcome.
+/// Returns how the metrics count a call with this outcome.
 fn call_outcome(outcome: &Outcome) -> CallOutcome {
     match outcome {
         Ok(reply) => match reply.encoded.outcome {

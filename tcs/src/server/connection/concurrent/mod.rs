@@ -1,9 +1,9 @@
 //! Processes several requests of a connection at the same time ([`ServerProtocol::CONCURRENT`]).
 //!
-//! It is the driver beside that of `sequential.rs`. The loop of the connection enters it when bytes have arrived. It
-//! returns when nothing is in flight, and the loop then waits as for all protocols. Each request has a slot. Its future
-//! owns a copy of the request, and leaves its reply there as a message without its frame, because the framing may count
-//! its messages: they are framed in the order in which they are sent.
+//! This is the driver beside that of `sequential.rs`. The loop of the connection enters this driver when bytes have
+//! arrived. The driver returns when nothing is in flight, and the loop then waits as for all protocols. Each request has
+//! a slot. Its future owns a copy of the request, and leaves the reply in the slot as a message without its frame. The
+//! framing may count messages, so they are framed in the order in which they are sent.
 //!
 //! | a request is | while |
 //! |---|---|
@@ -77,11 +77,12 @@ pub(super) async fn process_concurrent<P: ServerProtocol>(
 /// What becomes of the requests that arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    /// Their functions are called.
+    /// Functions are called.
     Serving,
-    /// They are refused. They arrive among the notices that streams need to end in a drain.
+    /// Requests are refused. They arrive among the notices that streams need to end in a drain.
     Draining,
-    /// They are not received, and those that wait for a place are not called. An answer that closes the connection sets it.
+    /// No requests are received, and those that wait for a place are not called. An answer that closes the connection
+    /// sets this phase.
     Closing,
     /// As `Closing`, without functions: the end of `half_close_timeout` has dropped them.
     HalfClosed,
@@ -89,7 +90,8 @@ enum Phase {
 
 /// Input that is not a request, and ends the connection.
 enum Unreadable {
-    /// What is next in the read buffer is not a frame, and stays there, or a control frame was taken that clients do not send.
+    /// The next bytes in the read buffer are not a frame, and stay there, or a control frame was taken that clients do not
+    /// send.
     BadFrame(FrameError),
     /// The beginning of a frame, which was not complete in time. The rejection is final.
     CutFrame(Rejection),
@@ -101,7 +103,7 @@ struct ConcurrentDriver<'a, P: ServerProtocol, F: Future> {
     info: &'a ConnectionInfo,
     /// How many requests are in flight at most.
     limit: usize,
-    /// Each request has a share of it. Borrowed mutably, because it need not be `Sync`.
+    /// The session, which all requests share. Borrowed mutably, because it need not be `Sync`.
     session: &'a mut P::Session,
     framing: &'a mut ConnectionFraming<P::Framing>,
     buffers: &'a mut Buffers,
@@ -114,9 +116,9 @@ struct ConcurrentDriver<'a, P: ServerProtocol, F: Future> {
     /// No request times out before this.
     next_deadline: Deadline,
     phase: Phase,
-    /// Whether the last poll was over before requests could be taken, so that they have the next one.
+    /// Whether the last poll was over before requests could be taken, so that the next poll takes them first.
     requests_first: bool,
-    /// The input after the last request, if it is not one. It is answered when all requests are.
+    /// The input after the last request that is not a request. This input is answered after all requests.
     unreadable: Option<Unreadable>,
 }
 
@@ -144,7 +146,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             let must_yield = matches!(next, Next::Yield)
                 || rounds == ROUNDS
                 || began.elapsed().as_nanos() > limit.into();
-            // A wait has let other tasks run.
+            // A wait lets other tasks run.
             if must_yield && !has_waited {
                 yield_now().await;
                 match poll_once(|cx| self.io.resume(&mut self.buffers.ahead, cx)).await {
@@ -246,7 +248,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 if is_running {
                     self.finish(slot, outcome);
                 } else {
-                    // Its slot is in the outbox already.
+                    // The slot is in the outbox already.
                     self.slots.set_outcome(slot, outcome);
                 }
             }
@@ -260,8 +262,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         }
     }
 
-    /// Counts input that is not a request. Receives nothing after this, and closes the connection with its answer. Only the
-    /// first one is counted and answered.
+    /// Counts input that is not a request. Receives nothing after it, and closes the connection with its answer. Only the
+    /// first such input is counted and answered.
     #[cold]
     fn end_input(&mut self, unreadable: Unreadable) {
         self.phase = self.phase.max(Phase::Closing);
@@ -271,10 +273,10 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         }
     }
 
-    /// Records what becomes of a request.
+    /// Records the outcome of a request.
     fn finish(&mut self, slot: SlotIndex, outcome: Outcome) {
         if closes(&outcome) {
-            // The peer is told that requests after it were not executed, so no further function may be called.
+            // The answer says that requests after it were not executed, so no further function may be called.
             self.phase = self.phase.max(Phase::Closing);
         }
         self.slots.set_outcome(slot, outcome);

@@ -40,7 +40,7 @@ impl Outbox {
         }
     }
 
-    /// Adds a slot that may have items. It is added each time its function was polled.
+    /// Adds a slot that may have items, each time its function was polled.
     pub(super) fn add_stream(&mut self, slot: SlotIndex) {
         if !self.is_ordered && !self.streams.contains(&slot) {
             self.streams.push_back(slot);
@@ -52,7 +52,7 @@ impl Outbox {
         self.answers.len()
     }
 
-    /// Returns the slot of the newest request, if they have an order.
+    /// Returns the slot of the newest request, if requests have an order.
     pub(super) fn newest(&self) -> Option<SlotIndex> {
         self.answers.back().copied().filter(|_| self.is_ordered)
     }
@@ -75,17 +75,17 @@ impl Outbox {
         take(&mut self.answers)
     }
 
-    /// Returns the position among the answers of what can be sent next.
+    /// Returns the position of the answer that can be sent next.
     fn next_answer<F: Future<Output = Outcome>>(&self, slots: &Slots<F>) -> Option<usize> {
         let outcome = |slot: &SlotIndex| {
             let outcome = slots.outcome(*slot)?;
-            // Its items come before it.
+            // The items of a request come before its answer.
             (!has(slots, *slot, ActiveRequest::has_items)).then_some(outcome)
         };
         if self.is_ordered {
             return self.answers.front().and_then(outcome).map(|_| 0);
         }
-        // What closes the connection waits for all others: its final frame says that they were not executed.
+        // An answer that closes the connection waits for all others: its final frame says that they were not executed.
         let is_next = |slot: &SlotIndex| outcome(slot).is_some_and(|next| !closes(next));
         let all_close = self.answers.len() == slots.in_use();
         let is_last = |slot: &SlotIndex| all_close && outcome(slot).is_some();
@@ -103,7 +103,7 @@ impl Outbox {
             let slot = self.streams.pop_front()?;
             let request = slots.request_mut(slot)?;
             let is_next = request.collect_items();
-            // Otherwise it comes again when its function was polled.
+            // A slot without items is added again when its function was polled.
             if request.has_items() {
                 self.streams.push_back(slot);
             }
@@ -134,7 +134,7 @@ impl Outbox {
         self.streams.iter().any(|slot| has(slots, *slot, waits))
     }
 
-    /// Returns the slots of all requests that are not answered, in their order if they have one.
+    /// Returns the slots of all requests that are not answered, in order if there is one.
     pub(super) fn unanswered<F: Future>(&self, slots: &Slots<F>) -> Vec<SlotIndex> {
         if self.is_ordered {
             self.answers.iter().copied().collect()
@@ -144,7 +144,7 @@ impl Outbox {
     }
 }
 
-/// Returns `true` if this is true of the request in a slot.
+/// Returns `true` if the request in a slot has this property.
 fn has<F: Future>(
     slots: &Slots<F>,
     slot: SlotIndex,
@@ -231,7 +231,7 @@ mod tests {
         for (first, alone, [running, done, with_item, last]) in [
             (Running, None, [None, SECOND, None, None]),
             (Done, FIRST, [FIRST; 4]),
-            // Its items come before it, even if the connection closes.
+            // The item comes before the answer, even if the connection closes.
             (WithItem, None, [None, SECOND, None, SECOND]),
             (Last, FIRST, [None, SECOND, FIRST, FIRST]),
         ] {

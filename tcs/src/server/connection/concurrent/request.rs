@@ -17,16 +17,16 @@ use crate::{
 
 /// A request in a slot.
 pub(super) struct ActiveRequest {
-    /// What its function sees of the connection. The next request uses it again.
+    /// What the function sees of the connection. The next request in this slot uses the same.
     pub(super) info: Arc<ConnectionInfo>,
     /// 0 if the framing has no ids.
     pub(super) id: u32,
     /// When the function must have ended, or sent another item.
     pub(super) deadline: Deadline,
     pub(super) client_deadline: ClientDeadline,
-    /// What the calls that it makes inherit.
+    /// The deadline that the calls of the function inherit.
     pub(super) inherited: Option<Instant>,
-    /// Items of its reply that were taken from the function.
+    /// Items of the reply that were taken from the function.
     pub(super) items: Messages,
     /// How many bytes of items may be sent.
     pub(super) credit: i64,
@@ -73,7 +73,7 @@ impl ActiveRequest {
         self.inherited = limit.into_iter().chain(client.inherited).min();
     }
 
-    /// Returns `true` if it has items that were not sent.
+    /// Returns `true` if the request has items that were not sent.
     pub(super) fn has_items(&self) -> bool {
         let conversation = self.info.open_conversation();
         !self.items.is_empty()
@@ -85,7 +85,7 @@ impl ActiveRequest {
         self.credit > 0
     }
 
-    /// Adds what a notice of the client gives.
+    /// Adds the credit of a notice.
     pub(super) fn add_credit(&mut self, bytes: u32) {
         self.credit = self.credit.saturating_add(bytes.into());
         if self.has_credit() {
@@ -106,9 +106,9 @@ impl ActiveRequest {
         self.credit_deadline
     }
 
-    /// Takes items from the function, if those before were sent. Returns `true` if there are some that may be sent.
+    /// Takes items from the function, if the items before were sent. Returns `true` if there are items that may be sent.
     pub(super) fn collect_items(&mut self) -> bool {
-        // Without credit, they stay with the function, which waits when it has left too many.
+        // Without credit, items stay staged, and a function that has staged too many waits.
         if !self.has_credit() {
             return false;
         }

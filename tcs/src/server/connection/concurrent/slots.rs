@@ -71,7 +71,7 @@ impl Wake for SlotWaker {
             woken.slots.push_back(self.index);
         }
         let task = woken.task.take();
-        // Wakers are foreign code, and run without the lock. A panic would be one of whoever wakes this function.
+        // Wakers are foreign code, and run without the lock. `wake_all` keeps their panics from whoever wakes this function.
         drop(woken);
         wake_all(task);
     }
@@ -128,7 +128,7 @@ impl<F: Future> Slots<F> {
         index
     }
 
-    /// Puts a function into a slot without one. It must be polled once; then it is woken.
+    /// Puts a function into a slot without one. The caller must poll it once; then it is woken.
     pub(super) fn start(&mut self, index: SlotIndex, function: F) {
         if let Some(slot) = self.all.get_mut(index.0) {
             slot.future.set(Some(function));
@@ -180,7 +180,7 @@ impl<F: Future> Slots<F> {
         self.running -= 1;
         let dropped = catch_unwind(AssertUnwindSafe(|| slot.future.set(None)));
         if dropped.is_err() {
-            // What is left of it is not dropped again.
+            // The rest of the function is not dropped again.
             slot.future = Box::pin(None);
         }
         dropped
@@ -208,7 +208,7 @@ impl<F: Future> Slots<F> {
         self.free.push(index);
     }
 
-    /// Collects the slots that were woken, if those of the last time were all polled.
+    /// Collects the slots that were woken, if all slots of the last collection were polled.
     pub(super) fn collect_woken(&mut self) {
         if !self.woken.is_empty() {
             return;
@@ -227,13 +227,13 @@ impl<F: Future> Slots<F> {
         !self.woken.is_empty()
     }
 
-    /// Takes the next slot to poll of those that were collected.
+    /// Takes the next collected slot to poll.
     pub(super) fn next_woken(&mut self) -> Option<SlotIndex> {
         self.woken.pop_front()
     }
 
-    /// Wakes the task of `cx` when a slot is woken. Returns `false` if one was already. All that were collected must have
-    /// been polled.
+    /// Wakes the task of `cx` when a slot is woken. Returns `false` if a slot was woken already. All collected slots must
+    /// have been polled.
     pub(super) fn sleep(&mut self, cx: &Context<'_>) -> bool {
         let task = cx.waker().clone();
         let mut woken = lock(&self.wakeups);
@@ -292,7 +292,7 @@ mod tests {
             assert!(!slots.sleep(&cx));
             slots.collect_woken();
             let first = slots.next_woken();
-            // They are collected again when all of them were taken.
+            // Slots are collected again when all of the last collection were taken.
             slots.collect_woken();
             assert_eq!(
                 [first, slots.next_woken()],

@@ -1,4 +1,4 @@
-//! Streamed replies, and large ones with a framing that has ids: they are sent piece by piece, between others.
+//! Streamed replies, and large replies with a framing that has ids. Both are sent in parts, between other replies.
 
 use std::mem::take;
 
@@ -52,7 +52,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             request.items = items;
             request.restart(now, &self.shared.limits);
         }
-        // Its stream cannot go on with a gap.
+        // A stream cannot go on with a gap.
         if let Some(error) = error {
             let log_limiter = self.io.registration.log_limiter();
             let rejection = unsendable::<P::Framing>(log_limiter, ITEM, error);
@@ -61,7 +61,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         true
     }
 
-    /// Starts the time of streams that begin to wait for credit, or ends them if none can come.
+    /// Starts the time of streams that begin to wait for credit, or ends these streams if no credit can come.
     pub(super) fn wait_for_credit(&mut self, next: &Next) {
         let now = self.io.registration.now();
         let has_ended = self.unreadable.is_some() || matches!(next, Next::End(_));

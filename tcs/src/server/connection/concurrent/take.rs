@@ -60,7 +60,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         self.unreadable.is_none() && self.outbox.needs_notices(&self.slots)
     }
 
-    /// Returns `true` if further requests can be taken that could not when the last ones were.
+    /// Returns `true` if further requests can be taken that could not be taken with the last ones.
     pub(super) fn can_progress(&self, next: &Next) -> bool {
         match next {
             // The budget of this poll is spent.
@@ -96,7 +96,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         }
     }
 
-    /// Takes the next frame. Returns why not if it takes none.
+    /// Takes the next frame, or returns why it takes none.
     fn take_frame(&mut self) -> Result<(), Next> {
         let frames = self.buffers.read.frames();
         if frames.has_ended() {
@@ -153,13 +153,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 }
                 return;
             }
-            // It was taken to find credit after it.
+            // The request was taken to find credit after it.
             (Ok(()), Ok(message)) => {
                 let text = "other requests wait, and a streamed reply waits for credit";
                 Rejection::busy(text).of_request::<P::Framing>(message.bytes())
             }
             (Err(busy), Ok(message)) => busy.of_request::<P::Framing>(message.bytes()),
-            // It is still in the read buffer, because there is no memory to copy it.
+            // The request is still in the read buffer, because there is no memory to copy it.
             (limit, Err(place)) => {
                 let busy = limit
                     .err()
@@ -187,7 +187,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             client_deadline,
         } = queued;
         if self.io.registration.has_passed(client_deadline.at) {
-            // It was not executed, in contrast to one that timed out.
+            // The request was not executed, in contrast to one that timed out.
             let text = "the deadline of the client was over before the function could be called";
             return Err(Rejection::busy(text));
         }
@@ -196,7 +196,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             let started = (io.accounts).begin_request(self.shared, &io.registration, arrival);
             started.map_err(|busy| busy.of_request::<P::Framing>(message.bytes()))?;
         }
-        // The future of the request owns it from here, and so ends it whenever that is dropped.
+        // The future owns the request in flight from here, and its drop ends it.
         let in_flight = self.io.accounts.take_request();
         let registration = &self.io.registration;
         let session = match share_session::<P>(self.session) {
@@ -225,7 +225,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             },
         );
         self.slots.start(slot, function);
-        // At once: its waker is not called before it was polled.
+        // At once: the waker of a function is not called before its first poll.
         self.poll_slot(slot);
         Ok(())
     }
@@ -247,16 +247,16 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         self.finish(slot, Err(rejection));
     }
 
-    /// Gives up a frame that is not complete in time. Its memory is free while the functions go on.
+    /// Rejects a frame that is not complete in time. Its memory is free while the functions go on.
     #[cold]
     pub(super) fn reject_frame(&mut self) {
         if self.unreadable.is_some() {
-            // The answer to it quotes the read buffer.
+            // The answer to this input quotes the read buffer.
             return;
         }
         let Buffers { read, ahead, .. } = &mut *self.buffers;
         let memory = self.io.registration.memory();
-        // If there are bytes ahead of it, they wait for memory.
+        // Bytes that were read ahead wait for memory.
         let rejection = if read.is_contended(memory) || !ahead.is_unused() {
             going_away(MEMORY_IN_USE)
         } else {
@@ -295,7 +295,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         } else if parsed.kind == FrameKind::Control(Notice::Cancel.code())
             && let Some(slot) = self.outbox.newest()
         {
-            // Without ids, it is about the request before it.
+            // Without ids, the notice is about the request before it.
             self.cancel(slot);
         } else if let Err(error) = check_control(parsed.kind) {
             self.end_input(Unreadable::BadFrame(error));
@@ -324,16 +324,15 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         }
     }
 
-    /// Drops a request that the client has cancelled. It is still answered once, because the client uses its id only then
-    /// again.
+    /// Drops a request that the client has cancelled, and answers it once, because the client reuses its id only then.
     fn cancel(&mut self, slot: SlotIndex) {
         if !self.slots.outcome(slot).is_some_and(closes) {
             self.stop(slot, Err(cancelled()));
         }
     }
 
-    /// Moves bytes that were read ahead to the read buffer, if requests can be taken and it has none. Returns `true` if
-    /// there are new ones, or if the next deadline has changed.
+    /// Moves bytes that were read ahead to the read buffer, if requests can be taken and the buffer has none. Returns `true`
+    /// if there are new bytes, or if the next deadline has changed.
     pub(super) fn read_more(&mut self, next: &Next) -> bool {
         let is_draining = self.io.registration.is_draining();
         let must_wait = is_draining && !self.needs_notices();
@@ -357,11 +356,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                     read.grow_to(length, reserved);
                     return true;
                 }
-                // The frame waits. This is tried again at times, and when nothing is in flight, it waits for memory.
+                // The frame waits. The driver tries again at times. When nothing is in flight, the loop waits for memory.
                 let retry = Deadline::after(registration.now(), CONTENDED);
                 let before = self.next_deadline;
                 self.next_deadline = before.min(retry);
-                // If it is the next deadline, the task must wait again to be woken at it.
+                // If `retry` is the next deadline, the task must wait again to be woken at it.
                 retry < before
             }
             Err(_) => false,

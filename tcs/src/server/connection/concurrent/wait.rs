@@ -31,7 +31,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         if let Poll::Ready(interrupt) = self.poll_transfer(next, cx) {
             return Poll::Ready(Err(interrupt));
         }
-        // The slots come last. One that was woken since they were collected is seen here, and one that is woken later
+        // The slots come last. A slot that was woken since the last collection is seen here, and a slot that is woken later
         // wakes the task.
         if self.has_work(next, has_events) || !self.slots.sleep(cx) {
             return Poll::Ready(Ok(()));
@@ -39,18 +39,18 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         Poll::Pending
     }
 
-    /// Flushes and reads ahead. Ready if functions must be dropped, or a frame must be given up.
+    /// Flushes and reads ahead. Ready if functions must be dropped, or a frame must be rejected.
     fn poll_transfer(&mut self, next: &Next, cx: &mut Context<'_>) -> Poll<Interrupt> {
         let Buffers { read, ahead, write } = &mut *self.buffers;
         if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.phase == Phase::HalfClosed) {
-            // It waits only for the peer to read, and needs no notices of the peer.
+            // The connection waits only for the peer to read, and needs no notices of the peer.
             return match self.io.poll_flush_in_time(write, cx) {
                 Poll::Ready(Err(end)) => Poll::Ready(end.into()),
                 _ => Poll::Pending,
             };
         }
         let cut = if matches!(next, Next::Read) {
-            // First, because those who begin to wait for its memory wake the tasks that are registered.
+            // First, because a connection that begins to wait for this memory wakes the registered tasks.
             self.io.registration.register_task(cx);
             self.io.frame_deadline(read)
         } else {
@@ -86,7 +86,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         }
     }
 
-    /// Acts on an interrupt: drops the functions whose time is over, or gives up what it cannot read.
+    /// Acts on an interrupt: drops the functions whose time is over, or rejects a frame that it cannot read.
     #[cold]
     pub(super) fn interrupt(&mut self, interrupt: Interrupt) -> Result<(), End> {
         match interrupt {
@@ -103,15 +103,15 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 self.phase = Phase::HalfClosed;
                 self.drop_late_functions();
             }
-            Interrupt::CutFrame(_) => self.reject_late_frame(),
+            Interrupt::CutFrame => self.reject_late_frame(),
             Interrupt::OverBudget => {
                 self.reject_frame();
-                // It has no memory, and what is left of it is not read.
+                // There is no memory for the frame, and its rest is not read.
                 self.buffers.ahead = ReadAhead::default();
             }
             Interrupt::Ended(end) => return Err(end),
-            // Of a function in sequence.
-            Interrupt::Rejected(_) | Interrupt::NoChunk(_) => {}
+            // Only functions in sequence have these.
+            Interrupt::Rejected(_) | Interrupt::ChunkRejected(_) => {}
         }
         Ok(())
     }
@@ -131,7 +131,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         self.responder().interrupted(Interrupt::Aborted(reason))
     }
 
-    /// Gives up a frame whose time is over, unless the rest of it has arrived.
+    /// Rejects a frame whose time is over, unless the rest of it has arrived.
     fn reject_late_frame(&mut self) {
         // What has arrived in time counts, although this task runs late, or the server drains.
         if !self.buffers.ahead.is_unused() && self.take_ahead().is_ok() {

@@ -30,7 +30,7 @@ impl Io {
             // unread bytes is reset, and the peer would lose what is sent here.
             yield_now().await;
         }
-        // The input is not needed while the peer takes what is left.
+        // The input is not needed while the peer reads the rest.
         let has_ended = slot.checkout().read.has_ended();
         slot.drop_received();
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
@@ -44,7 +44,7 @@ impl Io {
         Ok(())
     }
 
-    /// Tells the peer that this was all.
+    /// Closes the sending half.
     async fn shutdown(&mut self) {
         let limit = self.registration.limits().write_timeout;
         let deadline = Deadline::after(self.registration.now(), limit);

@@ -52,14 +52,14 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         if !P::Framing::HAS_IDS || !conversation.credit.is_short() {
             return Deadline::NEVER;
         }
-        // It was stopped when items were sent.
+        // The clock was stopped when items were sent.
         let began = clock.start(self.io.registration.now());
         let limit = credit_limit(&self.shared.limits, conversation.credit.after_items());
         Deadline::after(began, limit)
     }
 
-    /// Looks for credit. Wakes the task to poll the function if there is enough. Otherwise returns why there can be no more,
-    /// if there cannot.
+    /// Looks for credit. Wakes the task to poll the function if there is enough. Returns an error if there is too little,
+    /// and no more can follow.
     #[cold]
     pub(super) fn wake_if_credited(
         &mut self,
@@ -82,19 +82,19 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     }
 
     /// Adds the credit that the client gives to the items of this request, also after further requests. The notices stay
-    /// there, and are ignored when it is their turn. Returns `false` if no more can follow what has arrived.
+    /// in the buffer, and the loop ignores them later. Returns `false` if no more can follow what has arrived.
     #[cold]
     pub(super) fn find_credit(&mut self, conversation: &Conversation) -> bool {
         self.move_rest_ahead();
         let current = self.framing.get_mut();
         let id = current.set_id(0);
         current.set_id(id);
-        // Another one, because the requests are parsed again.
+        // Another framing, because the requests are parsed again.
         let mut framing = ConnectionFraming::<P::Framing>::new(self.shared.protocol.framing());
         let limit = self.shared.limits.max_frame_len;
         // A block may have any bytes.
         self.searched = max(self.searched, conversation.chunks.rest_of_blocks());
-        // What is wrong is found when it is its turn.
+        // The loop finds bad frames when it parses them again.
         loop {
             let input = input_at(self.ahead, self.searched, limit);
             let parsed = match framing.parse(input) {
@@ -113,8 +113,8 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         }
     }
 
-    /// Returns `true` if the client no longer wants the streamed reply. Its notice comes directly after the request, stays
-    /// there, and is ignored when it is its turn.
+    /// Returns `true` if the client no longer wants the streamed reply. The notice comes directly after the request, stays
+    /// in the buffer, and the loop ignores it later.
     #[cold]
     pub(super) fn is_cancelled(&mut self, conversation: &Conversation) -> bool {
         let has_arrived = self.ahead.len() > 0 || self.frames.has_started();
@@ -122,7 +122,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             return false;
         }
         let limit = self.shared.limits.max_frame_len;
-        // The framing itself, because that of the connection would count an announced chunk, which is parsed again.
+        // The inner framing, because `ConnectionFraming` would count an announced chunk, which is parsed again.
         let framing = self.framing.get_mut();
         let mut next = framing.parse(self.frames.input(limit, Side::Server));
         if let Ok(None) = next {

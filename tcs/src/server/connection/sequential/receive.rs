@@ -1,4 +1,4 @@
-//! Gives a function that waits the further messages of its request.
+//! Gives a function the chunks and blocks that it waits for.
 
 use std::cmp::min;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     buffer::ReadAhead,
-    conversation::{ChunksEnd, Conversation, Demand, Found},
+    conversation::{ChunksEnd, Conversation, Demand, Progress},
     framing::{
         Announcement, CHUNKS_END, ConnectionFraming, FrameError, FrameKind, Framing, Input,
         ReadState, Side, has_notices,
@@ -18,10 +18,10 @@ use crate::{
     server::shared::Shared,
 };
 
-/// How many bytes a function gets at once, apart from a single message that is longer.
+/// How many bytes a function gets at once, apart from a single chunk that is longer.
 const MAX_BYTES: usize = 64 * 1024;
-/// How many messages a function gets at once.
-const MAX_MESSAGES: usize = 256;
+/// How many chunks a function gets at once.
+const MAX_CHUNKS: usize = 256;
 
 impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Gives the function what it waits for, if it has arrived, and stops its clock. Returns `true` if more must be read
@@ -33,67 +33,67 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         clock: &mut Stopwatch,
     ) -> bool {
         let chunks = &conversation.chunks;
-        let Some((demand, mut found)) = chunks.demand() else {
+        let Some((demand, mut progress)) = chunks.begin_search() else {
             self.ahead.set_demand(false);
             return false;
         };
         if P::Framing::HAS_IDS {
-            // Before its notices are consumed.
+            // Before the notices are consumed.
             self.find_credit(conversation);
         }
         self.move_rest_ahead();
         let before = self.ahead.len();
-        let skipped = min(found.skip, self.ahead.len());
+        let skipped = min(progress.skip, self.ahead.len());
         self.ahead.consume(skipped);
-        found.skip -= skipped;
-        if skipped > 0 || demand != Demand::Messages {
+        progress.skip -= skipped;
+        if skipped > 0 || demand != Demand::Chunks {
             restart_framing(self.framing, self.shared);
         }
-        self.take_demanded(demand, &mut found);
+        self.take_demanded(demand, &mut progress);
         if P::Framing::HAS_IDS {
             let consumed = before - self.ahead.len();
             self.searched = self.searched.saturating_sub(consumed);
         }
-        let is_given = chunks.give(found);
+        let is_given = chunks.give(progress);
         let demanded = self.ahead.demand();
         // A function that has stopped waiting has no limit for its peer.
         self.ahead.set_demand(!is_given && chunks.is_awaited());
         if is_given || demanded.is_none() || demanded == Some(0) && self.ahead.demand() != Some(0) {
-            // The time begins until another message, or of one whose first byte has arrived.
+            // The time until the next chunk begins, or the time of a chunk whose first byte has arrived.
             self.io.end_frame();
         }
         if is_given {
-            // `request_timeout` is for each message.
+            // `request_timeout` is for each chunk.
             clock.stop();
         }
         !is_given
     }
 
     /// Takes what the function waits for off the bytes that were read ahead, or finds the end.
-    fn take_demanded(&mut self, demand: Demand, found: &mut Found) {
+    fn take_demanded(&mut self, demand: Demand, progress: &mut Progress) {
         match demand {
-            _ if found.skip > 0 => {}
+            _ if progress.skip > 0 => {}
             Demand::Bytes(length) => {
                 let bytes = self.ahead.bytes();
                 let length = min(length, min(bytes.len(), MAX_BYTES));
                 if let Some(piece @ [_, ..]) = bytes.get(..length) {
-                    found.messages.push(piece);
+                    progress.messages.push(piece);
                     self.ahead.consume(length);
                     return;
                 }
             }
-            Demand::Messages => {
+            Demand::Chunks => {
                 let limit = self.shared.limits.max_frame_len;
                 let can_be_cancelled = Self::can_be_cancelled();
-                return take_chunks(self.framing, self.ahead, limit, found, can_be_cancelled);
+                return take_chunks(self.framing, self.ahead, limit, progress, can_be_cancelled);
             }
         }
         if self.ahead.has_ended() {
-            found.end = Some(failed(&FrameError::truncated()));
+            progress.end = Some(failed(&FrameError::truncated()));
         }
     }
 
-    /// Moves what was read with the request to what was read ahead. Once: what comes later is read ahead.
+    /// Moves what was read with the request to what was read ahead. Later calls find nothing: the rest is read ahead.
     pub(super) fn move_rest_ahead(&mut self) {
         let (rest, has_ended) = self.frames.take_rest();
         self.ahead.prepend(rest, has_ended);
@@ -101,23 +101,23 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
 }
 
 /// Takes chunks off the bytes that were read ahead, up to a notice that the function is cancelled, if it can be. Records
-/// whether they were announced, because then their end must be told, too.
+/// whether the chunks were announced, because then the client must mark their end, too.
 fn take_chunks<F: Framing>(
     framing: &mut ConnectionFraming<F>,
     ahead: &mut ReadAhead,
     limit: usize,
-    found: &mut Found,
+    progress: &mut Progress,
     can_be_cancelled: bool,
 ) {
     if F::HAS_VALUES {
         let text = "this framing makes values, which are not received one by one";
-        found.end = Some(ChunksEnd::Failed(text.to_owned()));
+        progress.end = Some(ChunksEnd::Failed(text.to_owned()));
         return;
     }
     let are_announced = F::has_notices(Side::Client);
     let mut consumed = 0;
     let mut messages = 0;
-    found.end = loop {
+    progress.end = loop {
         let input = input_at(ahead, consumed, limit);
         let has_ended = ahead.has_ended();
         if input.bytes().is_empty() && !has_ended {
@@ -125,14 +125,14 @@ fn take_chunks<F: Framing>(
         }
         let parsed = match framing.parse(input) {
             Ok(Some(parsed)) => parsed,
-            Ok(None) if has_ended && found.is_announced => {
+            Ok(None) if has_ended && progress.is_announced => {
                 let text = "the input has ended before the end of the chunks (the notice 84)";
                 break Some(ChunksEnd::Failed(text.to_owned()));
             }
             Ok(None) => break has_ended.then_some(ChunksEnd::Complete),
             Err(error) => break Some(failed(&error)),
         };
-        // The loop handles it.
+        // The loop handles this frame.
         if let Err(error) = check_control(parsed.kind()) {
             break Some(failed(&error));
         }
@@ -140,7 +140,7 @@ fn take_chunks<F: Framing>(
         match parsed.kind() {
             // A client announces nothing else.
             FrameKind::Announced(_) => {
-                found.messages.push(message);
+                progress.messages.push(message);
                 messages += 1;
             }
             // The next request.
@@ -148,9 +148,9 @@ fn take_chunks<F: Framing>(
                 break Some(ChunksEnd::Complete);
             }
             FrameKind::Message => {
-                found.messages.push(message);
+                progress.messages.push(message);
                 consumed += parsed.consumed();
-                // The function may not want the one after it.
+                // The function may not want the next message.
                 break None;
             }
             FrameKind::Control(CHUNKS_END) => {
@@ -162,22 +162,22 @@ fn take_chunks<F: Framing>(
                 let error = FrameError::too_large(parsed.oversized_len(), limit);
                 break Some(failed(&error));
             }
-            // It stays there, and the function is dropped.
+            // The notice stays in the buffer, and the function is dropped.
             CANCEL if can_be_cancelled => break None,
-            FrameKind::Control(kind) => found.is_announced |= kind == Announcement::Chunks as u8,
+            FrameKind::Control(kind) => progress.is_announced |= kind == Announcement::Chunks as u8,
             FrameKind::Skip => {}
         }
         consumed += parsed.consumed();
-        if messages == MAX_MESSAGES || found.messages.byte_len() >= MAX_BYTES {
+        if messages == MAX_CHUNKS || progress.messages.byte_len() >= MAX_BYTES {
             break None;
         }
     };
     let arrived = min(consumed, ahead.len());
     ahead.consume(arrived);
-    found.skip = consumed - arrived;
+    progress.skip = consumed - arrived;
 }
 
-/// Ends the chunks of a request. Returns how many bytes are to be dropped before the next one.
+/// Ends the chunks of a request. Returns how many bytes must be dropped before the next request.
 pub(in crate::server::connection) fn end_chunks<P: ServerProtocol>(
     conversation: &Conversation,
     framing: &mut ConnectionFraming<P::Framing>,
@@ -185,7 +185,7 @@ pub(in crate::server::connection) fn end_chunks<P: ServerProtocol>(
     shared: &Shared<P>,
 ) -> usize {
     if ahead.is_unused() {
-        // The pool does not count its memory.
+        // The pool does not count the memory of this buffer.
         *ahead = ReadAhead::default();
     }
     let rest = conversation.chunks.reset();
@@ -195,7 +195,7 @@ pub(in crate::server::connection) fn end_chunks<P: ServerProtocol>(
     rest
 }
 
-/// Lets a framing forget how far it has searched bytes for the end of a frame, which were no part of one.
+/// Resets how far a framing has searched for the end of a frame, after bytes that were no part of one.
 fn restart_framing<P: ServerProtocol>(
     framing: &mut ConnectionFraming<P::Framing>,
     shared: &Shared<P>,
@@ -239,17 +239,17 @@ mod tests {
 
     fn take<F: Framing>(bytes: &[u8], has_ended: bool) -> Taken {
         let mut framing = ConnectionFraming::new(F::default());
-        let (mut ahead, mut found) = (ReadAhead::default(), Found::default());
+        let (mut ahead, mut progress) = (ReadAhead::default(), Progress::default());
         ahead.prepend(bytes, has_ended);
-        take_chunks(&mut framing, &mut ahead, 100, &mut found, true);
-        let chunks = found.messages.iter();
+        take_chunks(&mut framing, &mut ahead, 100, &mut progress, true);
+        let chunks = progress.messages.iter();
         Taken {
             chunks: chunks
                 .map(|chunk| String::from_utf8_lossy(chunk).into_owned())
                 .collect(),
             rest: ahead.len(),
-            end: found.end,
-            is_announced: found.is_announced,
+            end: progress.end,
+            is_announced: progress.is_announced,
         }
     }
 
@@ -351,8 +351,8 @@ mod tests {
     #[test]
     fn function_gets_some_chunks_at_once() {
         let announced = b"\x80\0\0\x05\x83\0\0\x01\x01";
-        let many = [&announced[..], &b"\0\0\0\0".repeat(MAX_MESSAGES + 1)].concat();
+        let many = [&announced[..], &b"\0\0\0\0".repeat(MAX_CHUNKS + 1)].concat();
         let taken = take::<LengthPrefixed>(&many, false);
-        assert_eq!((taken.chunks.len(), taken.rest), (MAX_MESSAGES, 4));
+        assert_eq!((taken.chunks.len(), taken.rest), (MAX_CHUNKS, 4));
     }
 }

@@ -18,7 +18,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Whether a reply may take the connection over.
     pub(super) const UPGRADES: bool = <P::Reply<'static> as Encode<P::Format>>::UPGRADES;
 
-    /// Writes the response to a request. Returns what takes the connection over, if something does.
+    /// Writes the response to a request. Returns the upgrade if the reply has one.
     #[cold]
     pub(super) fn respond_or_upgrade<'r>(
         &mut self,
@@ -51,7 +51,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Sends the reply, and serves the connection with `upgrade`, until its stream comes back.
     pub(super) async fn take_over(&mut self, upgrade: Upgrade<'_>) -> Result<Infallible, End> {
         poll_fn(|cx| self.io.poll_flush_in_time(self.write, cx)).await?;
-        // Also one of which the function takes a handle later.
+        // Creates the queue first, because the function may take a handle of it later.
         self.info.push_queue();
         close_queue(self.info, self.io);
         let skip = self.info.open_conversation().map_or(0, |conversation| {
@@ -74,7 +74,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             })
             .await?;
         }
-        // The function may have moved it to another task.
+        // The function may have moved the stream to another task.
         let returned = poll_fn(|cx| match Pin::new(&mut returned).poll(cx) {
             Poll::Ready(returned) => Poll::Ready(Ok(returned)),
             Poll::Pending => self.io.poll_abort(cx).map(Err),

@@ -1,4 +1,4 @@
-//! Waits for a function. Meanwhile, sends its items and events, and gives it the messages that it waits for.
+//! Waits for a function. Meanwhile, sends its items and events, and gives it the chunks and blocks that it waits for.
 
 use std::task::{Context as TaskContext, Poll, ready};
 
@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        clocks::Stopwatch,
+        clocks::{Stopwatch, frame_limit},
         end::Interrupt,
         outgoing::EVENT_BATCHES,
-        rejections::{ITEM, cancelled, no_credit, unsendable},
+        rejections::{ITEM, cancelled, late_chunk, no_chunk, no_credit, unsendable},
     },
     SequentialDriver,
 };
@@ -31,7 +31,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             let before = *clock;
             let polled = self.poll_streams(conversation, clock, cx);
             if before.is_running() && *clock != before {
-                // For the next item or message.
+                // For the next item or chunk.
                 *deadline = self.shared.limits.request_deadline();
             }
             polled
@@ -44,21 +44,26 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         Poll::Ready(interrupt)
     }
 
-    /// Waits for a function, whose clock it starts. A chunk that has begun must be complete by `cut`.
+    /// Waits for a function, and starts its clock. A chunk or credit must arrive by `peer_deadline`.
     #[inline]
     fn poll_wait(
         &mut self,
         clock: &mut Stopwatch,
-        cut: Deadline,
+        peer_deadline: Deadline,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Interrupt> {
         clock.start(self.io.registration.now());
-        let timed_out = clock.deadline(self.io.registration.limits().request_timeout);
-        self.io
-            .poll_while_functions_wait(timed_out, cut, self.ahead, self.write, cx)
+        let request_deadline = clock.deadline(self.io.registration.limits().request_timeout);
+        self.io.poll_while_functions_wait(
+            request_deadline,
+            peer_deadline,
+            self.ahead,
+            self.write,
+            cx,
+        )
     }
 
-    /// Waits for a function, and meanwhile sends its items and events, and gives it the messages that it waits for.
+    /// Waits for a function, and meanwhile sends its items and events, and gives it the chunks that it waits for.
     #[cold]
     fn poll_streams(
         &mut self,
@@ -108,21 +113,21 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             return Ok(false);
         }
         // If the read-ahead buffer was full, the wait did not poll the socket, so nothing wakes this task for more bytes. For
-        // a function that has given up a message, nothing more is read.
+        // a function that has dropped its wait, nothing more is read.
         let has_room = self.ahead.demand().is_some() && self.ahead.is_full();
-        // What the wait has read.
+        // Gives what the wait has read.
         if needs_more && !self.give_chunks(conversation, clock) {
-            // The function is woken. Until it has run, this waits.
+            // The function is woken, and runs before the next transfer.
             return Ok(false);
         }
-        // After the chunks before the notice are taken.
+        // Last, because the chunks before the notice are taken first.
         if self.is_cancelled(conversation) {
             return Err(Interrupt::Rejected(cancelled()));
         }
         Ok(has_room || has_more && self.write.is_empty())
     }
 
-    /// Returns `true` if what the function has waited for is there at the end of its time, although this task runs late.
+    /// Returns `true` if what the function waits for has arrived at the end of its time, although this task runs late.
     fn has_arrived_in_time(
         &mut self,
         interrupt: &Interrupt,
@@ -131,7 +136,9 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         cx: &TaskContext<'_>,
     ) -> bool {
         match interrupt {
-            Interrupt::CutFrame(_) => !self.give_chunks(conversation, clock),
+            Interrupt::ChunkRejected(_) => {
+                self.ahead.len() > 0 && !self.give_chunks(conversation, clock)
+            }
             Interrupt::Rejected(_) | Interrupt::TimedOut => {
                 self.must_wait_for_credit()
                     && matches!(self.wake_if_credited(conversation, cx), Ok(true))
@@ -147,7 +154,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         clock: &mut Stopwatch,
         cx: &TaskContext<'_>,
     ) -> Result<bool, Interrupt> {
-        // Items stay where they are while the peer does not read.
+        // Items stay staged while the peer does not read.
         let mut has_more = self.io.is_stalled();
         if !has_more && self.write_items(conversation)? {
             // `request_timeout` is for each item.
@@ -169,7 +176,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         })
     }
 
-    /// Waits for a function, which may wait for a further message of its request, or for credit for its items.
+    /// Waits for a function, which may wait for a chunk of its request, or for credit for its items.
     #[cold]
     fn poll_wait_for_peer(
         &mut self,
@@ -178,29 +185,30 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Interrupt> {
         let is_silent = self.ahead.demand() == Some(0) && self.ahead.len() == 0;
-        let cut = if is_silent {
-            self.io.start_frame(self.io.idle_limit)
-        } else if self.ahead.demand().is_some() {
-            self.io.part_deadline(self.ahead.len())
+        let limit = if is_silent {
+            self.io.idle_limit
+        } else {
+            frame_limit(self.io.registration.limits(), self.ahead.len())
+        };
+        let chunk_deadline = if self.ahead.demand().is_some() {
+            self.io.start_frame(limit)
         } else {
             Deadline::NEVER
         };
         let credit_deadline = self.credit_deadline(conversation, clock);
-        match self.poll_wait(clock, cut.min(credit_deadline), cx) {
-            Poll::Ready(Interrupt::CutFrame(_))
-                if self.io.registration.has_passed(credit_deadline) =>
-            {
-                Poll::Ready(Interrupt::Rejected(no_credit(&self.shared.limits)))
+        let interrupt = ready!(self.poll_wait(clock, chunk_deadline.min(credit_deadline), cx));
+        Poll::Ready(match interrupt {
+            Interrupt::CutFrame if self.io.registration.has_passed(credit_deadline) => {
+                Interrupt::Rejected(no_credit(&self.shared.limits))
             }
-            Poll::Ready(Interrupt::CutFrame(limit)) if is_silent && self.ahead.len() == 0 => {
-                Poll::Ready(Interrupt::NoChunk(limit))
-            }
-            // The message has begun in time, and has a time of its own.
-            Poll::Ready(Interrupt::CutFrame(_)) if is_silent => {
+            Interrupt::CutFrame if is_silent && self.ahead.len() > 0 => {
+                // The chunk has begun in time, and has a time of its own.
                 cx.waker().wake_by_ref();
-                Poll::Pending
+                return Poll::Pending;
             }
-            waited => waited,
-        }
+            Interrupt::CutFrame if is_silent => Interrupt::ChunkRejected(no_chunk(limit)),
+            Interrupt::CutFrame => Interrupt::ChunkRejected(late_chunk(limit)),
+            other => other,
+        })
     }
 }
