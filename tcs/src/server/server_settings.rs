@@ -59,8 +59,10 @@ macro_rules! settings {
         /// // With TOML, this is `toml::from_str`.
         /// let file = r#"{ "port": 7000, "max_connections": 50, "request_timeout": "5s", "idle_timeout": "none" }"#;
         /// let file: ServerSettings = serde_json::from_str(file)?;
-        /// // The last call wins: `GREET__PORT=7001` in the environment overrides the file. let server =
-        /// ConcurrentServer::new(Greet) .settings(&file) .settings(&ServerSettings::from_env("GREET__")?);
+        /// // The last call wins: `GREET__PORT=7001` in the environment overrides the file.
+        /// let server = ConcurrentServer::new(Greet)
+        ///     .settings(&file)
+        ///     .settings(&ServerSettings::from_env("GREET__")?);
         /// # drop(server);
         /// # Ok(())
         /// # }
