@@ -79,7 +79,7 @@ impl RequestQueue {
         self.buffer.notice(framing, notice)
     }
 
-    /// Adds a notice before the request at `offset`, of which nothing was sent.
+    /// Adds a notice before the unsent request at `offset`.
     #[cold]
     pub(super) fn notice_before<F: Framing>(
         &mut self,

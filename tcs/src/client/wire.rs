@@ -169,7 +169,7 @@ impl Wire {
             .inspect_err(|_| self.truncate_requests(start))
     }
 
-    /// Queues a notice before the request at `offset`, of which nothing was sent.
+    /// Queues a notice before the unsent request at `offset`.
     #[cold]
     pub(super) fn notice_before<F: Framing>(
         &mut self,
@@ -201,7 +201,7 @@ impl Wire {
         }
     }
 
-    /// Drops the queued requests from `offset` on, of which nothing was sent.
+    /// Drops the queued requests from `offset` on, all unsent.
     pub(super) fn truncate_requests(&mut self, offset: u64) {
         self.requests.truncate(offset);
     }
