@@ -363,10 +363,11 @@ async fn proxy_goes_on_after_it_could_not_accept() {
     let mut proxy = Process::run(&mut command);
     let listening = proxy.line().await;
     let listen = listening.split_whitespace().nth(2).expect(&listening);
-    // The proxy takes each on its way, and has no descriptors for all.
+    // The proxy resets a client for which it has no descriptor to connect to
+    // the server. This can happen before `connect` returns.
     let mut clients = Vec::new();
     for _ in 0..20 {
-        clients.push(TcpStream::connect(listen).await.expect("it listens"));
+        clients.push(TcpStream::connect(listen).await);
     }
     let told = proxy.line().await;
     assert!(
