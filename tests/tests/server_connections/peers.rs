@@ -224,7 +224,7 @@ async fn peers_are_rejected_at_capacity<K: Kind>() {
     for _ in 0..3 {
         let mut third = server.peer().await;
         // What it sends is read, or the connection would be reset.
-        within(third.send(vec![0; 4 << 20])).await;
+        within(third.send(vec![0; 512 << 10])).await;
         is_told(&mut third, code::TOO_MANY_CONNECTIONS, SERVER_IS_FULL).await;
     }
     leaves(first).await;
