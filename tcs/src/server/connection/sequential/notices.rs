@@ -104,7 +104,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             };
             let message = input.bytes().get(parsed.payload()).unwrap_or_default();
             if let FrameKind::Control(code) = parsed.kind()
-                && framing.get_mut().id() == id
+                && parsed.id() == id
                 && let Some(Notice::Credit(bytes)) = Notice::from_frame(code, message)
             {
                 conversation.credit.add(bytes);
