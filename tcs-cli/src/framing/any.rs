@@ -30,9 +30,6 @@ pub(super) trait DynFraming: Send {
     fn notice(&mut self, _out: &mut Vec<u8>, _notice: Notice) -> bool {
         false
     }
-    fn id(&self) -> u32 {
-        0
-    }
     fn set_id(&mut self, _id: u32) {}
 }
 
@@ -60,9 +57,6 @@ impl<F: Framing> DynFraming for F {
     }
     fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
         Framing::notice(self, out, notice)
-    }
-    fn id(&self) -> u32 {
-        Framing::id(self)
     }
     fn set_id(&mut self, id: u32) {
         Framing::set_id(self, id);
@@ -161,7 +155,7 @@ impl AnyFraming {
             kind,
             payload,
             consumed: frame.consumed(),
-            id: self.reads.id(),
+            id: frame.id(),
         }))
     }
 

@@ -174,9 +174,8 @@ use crate::Rejection;
 /// # Ids
 ///
 /// A framing can give each frame the id of its request, as [`Multiplexed`] does, so that replies come in any order. Then
-/// [`HAS_IDS`](Self::HAS_IDS) is `true`, [`id`](Self::id) returns the id of the frame that was parsed last, and
-/// [`set_id`](Self::set_id) sets that of the frames that are written. With
-/// [`HasIds`], its channels have streams.
+/// [`HAS_IDS`](Self::HAS_IDS) is `true`, [`parse`](Self::parse) returns frames [with ids](ParsedFrame::with_id), and
+/// [`set_id`](Self::set_id) sets that of the frames that are written. With [`HasIds`], its channels have streams.
 ///
 /// # Examples
 ///
@@ -388,15 +387,7 @@ pub trait Framing: Default + Send + 'static {
         None
     }
 
-    // Ids: the rest is for framings such as `Multiplexed`. Framings without ids leave it as it is.
-
-    /// Returns the id of the frame that was parsed last, or 0 if it belongs to no request.
-    ///
-    /// Default: 0.
-    #[inline]
-    fn id(&self) -> u32 {
-        0
-    }
+    // Ids: for framings such as `Multiplexed`. Framings without ids leave this as it is.
 
     /// Sets the id of the frames written from now on, or 0 for frames that belong to no request. Returns the previous
     /// id.
@@ -406,14 +397,6 @@ pub trait Framing: Default + Send + 'static {
     fn set_id(&mut self, id: u32) -> u32 {
         let _ = id;
         0
-    }
-
-    /// Takes the time in milliseconds after which the client no longer waits for the reply to the request that was parsed
-    /// last, if a notice directly before the request has set one.
-    ///
-    /// Default: `None`.
-    fn take_deadline(&mut self) -> Option<u32> {
-        None
     }
 }
 

@@ -282,11 +282,12 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 }
                 Err(error) => return Err(self.bad_frame(&error, input.bytes())),
             };
+            let id = parsed.id;
             if parsed.kind == FrameKind::Message {
                 let frame = self.frames.take(input, parsed);
                 self.io.count_frame(|| !self.frames.is_empty());
                 self.io.count_request();
-                self.set_id();
+                self.set_id(id);
                 return Ok(frame);
             }
             let (kind, length) = (parsed.kind, parsed.oversized_len());
@@ -296,7 +297,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 .unwrap_or(input.bytes());
             self.frames.skip(parsed.consumed);
             self.io.count_frame(|| true);
-            self.handle_other_frame(kind, length, arrived)?;
+            self.handle_other_frame(kind, id, length, arrived)?;
         }
     }
 
@@ -309,12 +310,11 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         Ok(&[])
     }
 
-    /// Sets the id of what is written from now on to that of the request that was parsed last.
+    /// Sets the id of what is written from now on.
     #[inline]
-    fn set_id(&mut self) {
+    fn set_id(&mut self, id: u32) {
         if P::Framing::HAS_IDS {
-            let framing = self.framing.get_mut();
-            framing.set_id(framing.id());
+            self.framing.get_mut().set_id(id);
         }
     }
 
@@ -332,12 +332,13 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     fn handle_other_frame(
         &mut self,
         kind: FrameKind,
+        id: u32,
         length: usize,
         arrived: &[u8],
     ) -> Result<(), Next> {
         match kind {
             FrameKind::Oversized => {
-                self.set_id();
+                self.set_id(id);
                 self.io.count_unreadable(self.shared);
                 let limit = self.shared.limits.max_frame_len;
                 let rejection = too_large::<P::Framing>(length, limit, arrived);

@@ -529,7 +529,8 @@ async fn frame_without_memory_is_given_up_beside_functions() {
     // As a function leaves it that has received long chunks: a request, and the beginning of another.
     let mut bytes = b"\0\0\0\0\0\0\0\x01\0\x04\0\0\0\0\0\x02".to_vec();
     bytes.resize(200 * 1024, 0);
-    connection.buffers.checkout().ahead.prepend(&bytes, false);
+    let moved = connection.buffers.checkout().ahead.prepend(&bytes, false);
+    moved.expect("there is memory");
     let memory = Arc::clone(connection.io.registration.memory());
     let _held = memory.try_reserve(1 << 20).expect("it is free");
     let mut serving = pin!(connection.serve());

@@ -43,8 +43,10 @@ pub(super) struct Reply {
 impl Reply {
     /// Reserves the memory of a large reply. Without memory, the request has failed.
     pub(super) fn reserve(&mut self, budget: &MemoryBudget) {
-        if let Ok(reserved) = budget.reserve_large(self.bytes.capacity()) {
-            self.reserved = reserved;
+        if budget
+            .reserve_existing(self.bytes.capacity(), &mut self.reserved)
+            .is_ok()
+        {
             return;
         }
         // What follows the reply, such as a close, stays.

@@ -132,9 +132,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         self.io.end_frame();
         self.io.count_frame(|| read.has_started());
         self.io.count_request();
-        let (framing, now) = (self.framing.get_mut(), self.io.registration.now());
-        let id = framing.id();
-        let client_deadline = ClientDeadline::new(now, framing.take_deadline());
+        let id = parsed.id;
+        let (now, deadline) = (
+            self.io.registration.now(),
+            self.framing.take_deadline(parsed),
+        );
+        let client_deadline = ClientDeadline::new(now, deadline);
         let waiting = self.slots.in_use() + self.backlog.len() + 1;
         let limit = self.shared.limits.check_pipeline(waiting as u64);
         let rejection = match (limit, message) {
@@ -284,14 +287,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         self.io.count_frame(|| true);
         if let Some(rejection) = too_large {
             self.io.count_unreadable(self.shared);
-            let id = self.framing.get_mut().id();
-            self.reject(id, rejection);
+            self.reject(parsed.id, rejection);
         } else if P::Framing::HAS_IDS
             && let FrameKind::Control(code) = parsed.kind
             && let Some(notice @ (Notice::Credit(_) | Notice::Cancel | Notice::Deadline(_))) =
                 Notice::from_frame(code, self.buffers.read.bytes_at(place))
         {
-            self.take_notice(notice);
+            self.take_notice(parsed.id, notice);
         } else if parsed.kind == FrameKind::Control(Notice::Cancel.code())
             && let Some(slot) = self.outbox.newest()
         {
@@ -307,8 +309,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Applies a notice of the client about a request. A notice about an id that is not in use is ignored, because the
     /// reply may have been on its way.
     #[cold]
-    fn take_notice(&mut self, notice: Notice) {
-        let id = self.framing.get_mut().id();
+    fn take_notice(&mut self, id: u32, notice: Notice) {
         let slot = self.slots.find(id);
         match (notice, slot) {
             (Notice::Credit(bytes), Some(slot)) => {
