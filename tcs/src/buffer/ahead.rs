@@ -73,13 +73,17 @@ impl ReadAhead {
         }
     }
 
-    /// Takes the rest of a read buffer, and its end. The rest precedes the bytes that were read ahead.
-    pub(crate) fn prepend(&mut self, rest: &[u8], has_ended: bool) {
+    /// Takes the rest of a read buffer, and its end. The rest precedes the bytes that were read ahead. Returns an error if
+    /// there is no memory for it.
+    pub(crate) fn prepend(&mut self, rest: &[u8], has_ended: bool) -> io::Result<()> {
         self.has_ended |= has_ended;
         if !rest.is_empty() {
+            let reserved = self.bytes.try_reserve(rest.len());
+            reserved.map_err(|_| io::ErrorKind::OutOfMemory)?;
             self.bytes.splice(..self.consumed, rest.iter().copied());
             self.consumed = 0;
         }
+        Ok(())
     }
 
     /// Sets whether the function waits for a message of which only a part is here. Then more is read ahead, because the

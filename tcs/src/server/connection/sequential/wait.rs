@@ -96,7 +96,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     ) -> Result<bool, Interrupt> {
         let has_more = self.write_messages(conversation, clock, cx)?;
         // Before the wait, which reads further only if the function has taken what there is.
-        let needs_more = self.give_chunks(conversation, clock);
+        let needs_more = self.give_chunks(conversation, clock)?;
         let waited = self.poll_wait_for_peer(conversation, clock, cx);
         if self.ahead.has_ended() || self.frames.has_ended() {
             conversation.close();
@@ -107,21 +107,19 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             }
             return Err(interrupt);
         }
-        if self.must_wait_for_credit()
-            && (self.wake_if_credited(conversation, cx)).map_err(Interrupt::Rejected)?
-        {
+        if self.must_wait_for_credit() && self.wake_if_credited(conversation, cx)? {
             return Ok(false);
         }
         // If the read-ahead buffer was full, the wait did not poll the socket, so nothing wakes this task for more bytes. For
         // a function that has dropped its wait, nothing more is read.
         let has_room = self.ahead.demand().is_some() && self.ahead.is_full();
         // Gives what the wait has read.
-        if needs_more && !self.give_chunks(conversation, clock) {
+        if needs_more && !self.give_chunks(conversation, clock)? {
             // The function is woken, and runs before the next transfer.
             return Ok(false);
         }
         // Last, because the chunks before the notice are taken first.
-        if self.is_cancelled(conversation) {
+        if self.is_cancelled(conversation)? {
             return Err(Interrupt::Rejected(cancelled()));
         }
         Ok(has_room || has_more && self.write.is_empty())
@@ -137,7 +135,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     ) -> bool {
         match interrupt {
             Interrupt::ChunkRejected(_) => {
-                self.ahead.len() > 0 && !self.give_chunks(conversation, clock)
+                self.ahead.len() > 0 && matches!(self.give_chunks(conversation, clock), Ok(false))
             }
             Interrupt::Rejected(_) | Interrupt::TimedOut => {
                 self.must_wait_for_credit()
