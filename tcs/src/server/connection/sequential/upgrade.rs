@@ -40,8 +40,8 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
                 outcome: EncodeOutcome::Nothing,
                 after: After::Continue,
             }) => {
-                self.io.accounts.count_reply();
-                self.io.accounts.end_request();
+                self.io.count_reply();
+                self.in_flight = None;
                 Ok(Some(upgrade))
             }
             Err(exception) => self.exceptional_reply(exception).map(|()| None),
