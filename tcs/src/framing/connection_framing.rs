@@ -76,6 +76,15 @@ impl<F: Framing> ConnectionFraming<F> {
         }
     }
 
+    /// Creates a framing for the bytes after the first frame.
+    pub(crate) fn after_first(inner: F) -> Self {
+        Self {
+            needs_inspection: false,
+            is_first: false,
+            ..Self::new(inner)
+        }
+    }
+
     /// Creates the framing of a new connection of a client.
     pub fn of_client() -> Self {
         let mut inner = F::default();

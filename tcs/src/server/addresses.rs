@@ -89,8 +89,8 @@ impl AddressUsage {
         })))
     }
 
-    /// Counts a request that begins, unless it exceeds a limit.
-    pub(super) fn begin_request(&self, limits: &Limits) -> Result<(), Rejection> {
+    /// Counts a request that begins, unless it exceeds a limit. A drop of the result ends the request.
+    pub(super) fn begin_request(&self, limits: &Limits) -> Result<AddressRequest, Rejection> {
         const SECOND: Duration = Duration::from_secs(1);
         let (most, rate) = (
             limits.max_in_flight_per_address,
@@ -107,13 +107,8 @@ impl AddressUsage {
         } else {
             requests.in_flight += 1;
             requests.full_at = full_at;
-            return Ok(());
+            return Ok(AddressRequest(Arc::clone(&self.0)));
         }))
-    }
-
-    /// Returns a value that ends a request when it is dropped. The request must have [begun](Self::begin_request).
-    pub(super) fn request(&self) -> AddressRequest {
-        AddressRequest(Arc::clone(&self.0))
     }
 }
 

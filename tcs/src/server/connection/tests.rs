@@ -674,6 +674,15 @@ async fn time_of_a_function_is_over_when_it_has_returned_and_credit_that_is_ther
     assert!(told.ends_with("(`request_timeout`)"));
 }
 
+#[tokio::test]
+async fn request_that_looks_like_another_protocol_does_not_end_the_wait_for_credit() {
+    let mut settings = Settings::new::<Concurrent>();
+    // With this limit, the text is the length of a message to skip.
+    settings.limits.max_frame_len = 512 << 20;
+    let told = told_with_late_bytes::<false>(&settings, b"GET / HTTP/1.1\r\n", 1).await;
+    assert!(told.ends_with('i'), "its items wait for credit");
+}
+
 /// Takes a block of 10 bytes, and waits after each piece until the semaphore is closed.
 struct TakesBlock(Arc<Semaphore>);
 

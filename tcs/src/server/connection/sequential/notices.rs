@@ -6,7 +6,7 @@ use std::{cmp::max, task::Context};
 use super::{
     super::{
         clocks::{Stopwatch, credit_limit},
-        end::Interrupt,
+        end::{End, Interrupt},
         rejections::{check_control, credit_out_of_reach, no_more_credit},
     },
     SequentialDriver,
@@ -84,13 +84,14 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Adds the credit that the client gives to the items of this request, also after further requests. The notices stay
     /// in the buffer, and the loop ignores them later. Returns `false` if no more can follow what has arrived.
     #[cold]
-    pub(super) fn find_credit(&mut self, conversation: &Conversation) -> Result<bool, Interrupt> {
+    pub(super) fn find_credit(&mut self, conversation: &Conversation) -> Result<bool, End> {
         self.move_rest_ahead()?;
         let current = self.framing.get_mut();
         let id = current.set_id(0);
         current.set_id(id);
         // Another framing, because the requests are parsed again.
-        let mut framing = ConnectionFraming::<P::Framing>::new(self.shared.protocol.framing());
+        let mut framing =
+            ConnectionFraming::<P::Framing>::after_first(self.shared.protocol.framing());
         let limit = self.shared.limits.max_frame_len;
         // A block may have any bytes.
         self.searched = max(self.searched, conversation.chunks.rest_of_blocks());
@@ -116,7 +117,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Returns `true` if the client no longer wants the streamed reply. The notice comes directly after the request, stays
     /// in the buffer, and the loop ignores it later.
     #[cold]
-    pub(super) fn is_cancelled(&mut self, conversation: &Conversation) -> Result<bool, Interrupt> {
+    pub(super) fn is_cancelled(&mut self, conversation: &Conversation) -> Result<bool, End> {
         let has_arrived = self.ahead.len() > 0 || self.frames.has_started();
         if !Self::can_be_cancelled() || !has_arrived || conversation.chunks.may_be_block() {
             return Ok(false);

@@ -3,11 +3,7 @@
 use std::cmp::min;
 
 use super::{
-    super::{
-        clocks::Stopwatch,
-        end::{End, Interrupt},
-        rejections::check_control,
-    },
+    super::{clocks::Stopwatch, end::End, rejections::check_control},
     SequentialDriver,
     notices::CANCEL,
 };
@@ -35,7 +31,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         &mut self,
         conversation: &Conversation,
         clock: &mut Stopwatch,
-    ) -> Result<bool, Interrupt> {
+    ) -> Result<bool, End> {
         let chunks = &conversation.chunks;
         let Some((demand, mut progress)) = chunks.begin_search() else {
             self.ahead.set_demand(false);
@@ -98,9 +94,9 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     }
 
     /// Moves what was read with the request to what was read ahead. Later calls find nothing: the rest is read ahead.
-    pub(super) fn move_rest_ahead(&mut self) -> Result<(), Interrupt> {
+    pub(super) fn move_rest_ahead(&mut self) -> Result<(), End> {
         let moved = self.frames.move_rest_to(self.ahead);
-        moved.map_err(|error| Interrupt::Ended(End::Error(error)))
+        moved.map_err(End::Error)
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     super::{
         clocks::{Stopwatch, frame_limit},
         end::Interrupt,
+        io::Running,
         outgoing::EVENT_BATCHES,
         rejections::{ITEM, cancelled, late_chunk, no_chunk, no_credit, unsendable},
     },
@@ -39,7 +40,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             self.poll_wait(clock, Deadline::NEVER, cx)
         });
         if interrupt.closes() {
-            self.io.begin_last_drop();
+            self.io.running = Running::LastFunction;
         }
         Poll::Ready(interrupt)
     }
@@ -159,7 +160,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             clock.stop();
         }
         if let Some(queue) = conversation.pushes() {
-            has_more |= self.outgoing().write_events(queue, Some(cx))?;
+            has_more |= self.responder().write_events(queue, Some(cx))?;
         }
         Ok(has_more)
     }
@@ -167,7 +168,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Frames the items that the function has left. Returns `true` if there were some.
     #[cold]
     pub(super) fn write_items(&mut self, conversation: &Conversation) -> Result<bool, Interrupt> {
-        let written = self.outgoing().write_items(conversation);
+        let written = self.responder().write_items(conversation);
         written.map_err(|error| {
             let log_limiter = self.io.registration.log_limiter();
             Interrupt::Rejected(unsendable::<P::Framing>(log_limiter, ITEM, error))
