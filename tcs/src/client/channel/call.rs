@@ -19,10 +19,8 @@ use super::{
 use crate::client::fault::Fault;
 use crate::{
     Error, Peer, Result,
-    client::{
-        deadline::{CallDeadline, DeadlineTimer},
-        requests::encode_into,
-    },
+    buffer::Messages,
+    client::{deadline::CallDeadline, requests::encode_into},
     format::{EncodeError, Writer},
     framing::{Framing, Notice},
 };
@@ -136,10 +134,9 @@ impl<F: Framing> Channel<F> {
     }
 
     /// Begins the deadline of a call, if it has one.
-    pub(super) fn begin_deadline(&self) -> Result<Option<DeadlineTimer>> {
-        let deadline = CallDeadline::begin(self.options.deadline, || self.peer());
-        let deadline = deadline.inspect_err(|_| self.pool.stats.count_failure())?;
-        Ok(deadline.map(DeadlineTimer::new))
+    pub(super) fn begin_deadline(&self) -> Result<Option<CallDeadline>> {
+        CallDeadline::begin(self.options.deadline, || self.peer())
+            .inspect_err(|_| self.pool.stats.count_failure())
     }
 
     /// Queues the request of a call that needs no timer. Returns `None` if it needs one, or has to wait for room.
@@ -217,7 +214,7 @@ impl<'s, F: Framing> Call<'s, F> {
         }
         let slot = state.calls.insert::<F>(offset, waker);
         if F::HAS_IDS && params.has_items {
-            state.calls.items.open(slot);
+            state.calls.items.insert(slot, Messages::default());
         }
         let generation = state.generation;
         Subchannel::unlock_and_wake_driver(guard);
@@ -250,6 +247,11 @@ impl<'s, F: Framing> Call<'s, F> {
             subchannel.set_waker(slot, cx.waker());
         }
         Poll::Pending
+    }
+
+    /// Like [`poll_reply`](Self::poll_reply), as a future.
+    pub(super) async fn reply(&mut self) -> Result<Reply, Box<FailedCall>> {
+        poll_fn(|cx| self.poll_reply(cx)).await
     }
 
     /// Drops the waker that was registered with the request, until the caller waits.

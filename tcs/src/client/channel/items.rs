@@ -5,10 +5,12 @@ use std::{
     future::poll_fn,
     marker::PhantomData,
     ops::Range,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
+
+#[cfg(feature = "stream")]
+use std::pin::Pin;
 
 #[cfg(feature = "stream")]
 use futures_core::Stream;
@@ -18,9 +20,10 @@ use crate::{
     Error, Peer, Result,
     buffer::Messages,
     client::{
-        deadline::{DeadlineTimer, PassedLimit},
+        deadline::{CallDeadline, PassedLimit},
         exchanges::ItemCredit,
         requests::encode_unframed,
+        timer::Timer,
     },
     format::{Decode, Frame, Writer},
     framing::{Framing, HasIds},
@@ -47,7 +50,8 @@ pub struct ChannelItems<P: Contract> {
     generation: u64,
     /// The slot of the request, until the stream has ended.
     slot: Option<u32>,
-    deadline: Option<DeadlineTimer>,
+    deadline: Option<CallDeadline>,
+    timer: Timer,
     start: Start,
     /// The items that were taken from the slot.
     items: Messages,
@@ -112,17 +116,17 @@ impl<F: Framing> Channel<F> {
         }
         let start = Start::now();
         let count_failure = |_: &Error| self.pool.stats.count_failure();
-        let mut deadline = self.begin_deadline()?;
+        let deadline = self.begin_deadline()?;
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
         let request = encode_unframed(encode, self.pool.options.max_frame_len);
         let request = request.inspect_err(count_failure)?;
         let params = RequestParams {
             has_greeting: P::HAS_GREETING,
             has_items: true,
-            deadline: deadline.as_ref().map(DeadlineTimer::deadline),
+            deadline: deadline.map(|it| it.at),
         };
         let chosen = self.pool.choose_for_call();
-        let queued = self.wait_for_room(chosen, params, &request, deadline.as_mut());
+        let queued = self.wait_for_room(chosen, params, &request, deadline);
         let (call, subchannel) = queued.await.inspect_err(count_failure)?;
         // The time of the first item begins when `next` waits for it.
         call.forget_waker();
@@ -132,6 +136,7 @@ impl<F: Framing> Channel<F> {
             slot: call.into_slot(),
             subchannel: Arc::clone(subchannel),
             deadline,
+            timer: Timer::default(),
             start,
             items: Messages::default(),
             credit: ItemCredit::default(),
@@ -210,18 +215,18 @@ impl<P: Contract + Streams> ChannelItems<P> {
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Range<usize>>>> {
         loop {
             if let Some(item) = self.next_taken() {
-                let late = self.deadline.as_ref().and_then(DeadlineTimer::passed);
+                let late = self.deadline.and_then(|it| it.passed());
                 return Poll::Ready(late.map_or(Ok(Some(item)), |late| Err(self.give_up(late))));
             }
             let Some(slot) = self.slot else {
                 return Poll::Ready(Ok(None));
             };
             let mut state = self.subchannel.lock();
-            if state.calls.items.take(slot, &mut self.items) {
+            if state.calls.take_items(slot, &mut self.items) {
                 continue;
             }
             if let Some(result) = state.calls.take_result(slot) {
-                state.calls.items.close(slot);
+                state.calls.items.remove(&slot);
                 self.subchannel.unlock_and_offer_room(state);
                 self.slot = None;
                 let totals = &self.channel.pool.stats;
@@ -240,11 +245,11 @@ impl<P: Contract + Streams> ChannelItems<P> {
             }
             drop(state);
             self.subchannel.set_waker(slot, cx.waker());
-            let Some(deadline) = &mut self.deadline else {
+            let Some(deadline) = self.deadline else {
                 return Poll::Pending;
             };
-            let late = ready!(Pin::new(deadline).poll(cx));
-            return Poll::Ready(Err(self.give_up(late)));
+            ready!(self.timer.poll_until(deadline.at, cx));
+            return Poll::Ready(Err(self.give_up(deadline.late)));
         }
     }
 

@@ -11,7 +11,7 @@
 //!    ◄─── reply ─────────│ PendingCalls            │◄────   Connector  opens a Connection
 //!                        │ Link: is it connected?  │        Driver     reads and writes its Wire
 //!                        └─────────────────────────┘          Upkeep   pings, closes, replaces
-//! Events ◄───────────────  Subscribers  ◄─────────────────    Ticker   ends late calls
+//! Events ◄───────────────  Subscribers  ◄─────────────────             ticks end late calls
 //! ```
 //!
 //! A call goes like this:
@@ -61,8 +61,6 @@ mod connector;
 mod driver;
 mod events;
 mod health;
-mod hedge;
-mod item_queues;
 mod items;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -84,7 +82,6 @@ mod stats;
 mod subchannel;
 mod subchannel_state;
 mod subscribers;
-mod ticker;
 mod upkeep;
 
 /// A client for an application: many tasks share it, and it reconnects. It is cheap to clone, and each clone can call at

@@ -149,7 +149,7 @@ impl<F: Framing> Reconnector<F> {
         let error = fault.later_error(&peer);
         let lived = start.elapsed();
         // A server without requests works if it keeps its connection for longer than the channel would wait.
-        if driver.has_worked() || was_idle && lived >= connector.backoff.max {
+        if subchannel.lock().has_worked || was_idle && lived >= connector.backoff.max {
             self.failures = 0;
             self.lost_at = Some(Instant::now());
             lock(&connector.address_stats).record(peer.addr(), true);

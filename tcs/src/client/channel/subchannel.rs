@@ -79,7 +79,7 @@ impl<F: Framing> Subchannel<F> {
             "the next reply would be for an old call"
         );
         state.generation += 1;
-        state.is_wanted = false;
+        (state.is_wanted, state.has_worked) = (false, false);
         let generation = state.generation;
         let former_framing = replace(&mut state.framing, framing);
         if let Some(is_event) = former_framing.is_event() {
