@@ -1,5 +1,7 @@
 //! A call, from its request to its reply.
 
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+use std::sync::Arc;
 use std::{
     future::poll_fn,
     pin::Pin,
@@ -10,9 +12,9 @@ use tokio::time::Instant;
 
 use super::{
     Channel,
-    metrics::Start,
     pending_calls::FailedCall,
     reply::{Reply, give_spare, take_spare},
+    stats::Start,
     subchannel::Subchannel,
 };
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
@@ -66,7 +68,10 @@ impl<F: Framing> Origin<'_, F> {
     /// Ends the connection, unless it has ended already.
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     pub(super) fn fail(&self, fault: Fault) {
-        self.subchannel.fail(self.generation, fault);
+        let fault = Arc::new(fault);
+        let mut state = self.subchannel.lock();
+        state.fail(self.generation, fault);
+        Subchannel::unlock_and_wake_driver(state);
     }
 }
 
@@ -149,7 +154,7 @@ impl<F: Framing> Channel<F> {
         has_greeting: bool,
         request: &[u8],
     ) -> Result<Option<Call<'s, F>>> {
-        if self.options.needs_timer() || subchannel.room.is_awaited() {
+        if self.options.needs_timer() || subchannel.is_room_awaited() {
             return Ok(None);
         }
         let params = RequestParams {

@@ -79,6 +79,9 @@ impl<F: Framing> Channel<F> {
     ///
     /// Each value that this method returns receives each event. With [several
     /// connections](crate::client::ChannelOptions::connections), it receives the events of all of them.
+    ///
+    /// With framings that do not announce events, all protocols that are used over a channel must recognize them in the same
+    /// way. The channel keeps the first [`Pushes::is_push`], or [`IS_EVENT`](Contract::IS_EVENT) of a call.
     pub fn events<P>(&self) -> Events<P>
     where
         P: Contract<Framing = F> + Pushes,

@@ -15,7 +15,7 @@ use std::pin::Pin;
 #[cfg(feature = "stream")]
 use futures_core::Stream;
 
-use super::{Channel, call::RequestParams, metrics::Start, reply::Reply, subchannel::Subchannel};
+use super::{Channel, call::RequestParams, reply::Reply, stats::Start, subchannel::Subchannel};
 use crate::{
     Error, Peer, Result,
     buffer::Messages,

@@ -11,7 +11,7 @@
 //!    ◄─── reply ─────────│ PendingCalls            │◄────   Connector  opens a Connection
 //!                        │ Link: is it connected?  │        Driver     reads and writes its Wire
 //!                        └─────────────────────────┘          Upkeep   pings, closes, replaces
-//! Events ◄───────────────  Subscribers  ◄─────────────────             ticks end late calls
+//! Events ◄───────────────  Subscribers  ◄─────────────────
 //! ```
 //!
 //! A call goes like this:
@@ -63,9 +63,6 @@ mod events;
 mod health;
 mod items;
 #[cfg(feature = "metrics")]
-mod metrics;
-#[cfg(not(feature = "metrics"))]
-#[path = "no_metrics.rs"]
 mod metrics;
 #[cfg(test)]
 mod models;

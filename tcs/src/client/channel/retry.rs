@@ -10,10 +10,9 @@ use super::{
     backoff::wait_before_retry,
     budget::Withdrawal,
     call::{Call, Origin, RequestParams},
-    metrics::Start,
     pending_calls::FailedCall,
     reply::Reply,
-    stats::ChannelStats,
+    stats::{ChannelStats, Start},
 };
 use crate::{
     Error, Execution, Result,

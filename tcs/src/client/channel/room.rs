@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, task::Context};
 
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use super::{
     Channel,
@@ -20,28 +17,8 @@ use crate::{
         options::MAX_TIMEOUT,
     },
     framing::Framing,
-    panics::contain,
     runtime::poll_once,
 };
-
-/// Notifies the calls that wait for room that a connection of the channel may have it. All connections share the
-/// signal.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RoomSignal(watch::Sender<()>);
-
-impl RoomSignal {
-    /// Returns `true` if a call waits.
-    #[inline]
-    pub(super) fn is_awaited(&self) -> bool {
-        self.0.receiver_count() > 0
-    }
-
-    /// Notifies the calls that wait that there may be room, or that there will be none.
-    #[cold]
-    pub(super) fn offer(&self) {
-        contain(|| self.0.send_replace(()));
-    }
-}
 
 impl<F: Framing> Channel<F> {
     /// Waits for room, for at most the reply timeout, and queues the request. Returns the call with its connection, which
@@ -54,7 +31,7 @@ impl<F: Framing> Channel<F> {
         request: &[u8],
         deadline: Option<CallDeadline>,
     ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
-        if !chosen.room.is_awaited()
+        if !chosen.is_room_awaited()
             && let Some(call) = queue(chosen, params, request).await?
         {
             return Ok((call, chosen));
@@ -86,7 +63,7 @@ impl<F: Framing> Channel<F> {
         request: &[u8],
     ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
         let pool = &self.pool;
-        let mut room = chosen.room.0.subscribe();
+        let mut room = chosen.room.subscribe();
         // When the permit is dropped, the next call is the first, and looks for room as well.
         let _first = pool.turn.acquire().await;
         // How many connections there are beside the chosen one, and how many of them are requested.

@@ -64,8 +64,9 @@ pub(super) struct SubchannelState<F> {
 /// | `Disconnected` | `BackingOff` | `Reconnector`: an attempt has failed |
 /// | `Disconnected` | `Disconnected(Some)` | `Reconnector`: an attempt has failed at a server that has probably restarted |
 /// | `BackingOff` | `Disconnected(Some)` | `end_backoff`: the next attempt is due |
+/// | `Disconnected(Some)` | `Disconnected(None)` | `Reconnector`: it is not wanted for so long that the error is no news |
 /// | any but `Released` | `Off` | `Reconnector`: its runtime has ended |
-/// | any | `Released` | `release` |
+/// | any | `Released` | `release`: the channel was dropped |
 #[derive(Debug)]
 pub(super) enum Link {
     /// There is no connection, and no task that makes one. The first call, or wait for events, starts it.
@@ -267,11 +268,6 @@ impl<F> SubchannelState<F> {
             Link::Released => link,
             _ => replace(&mut self.link, link),
         }
-    }
-
-    /// Records that the channel was dropped. Returns what must be dropped without the lock.
-    pub(super) fn release(&mut self) -> Link {
-        replace(&mut self.link, Link::Released)
     }
 
     /// Takes no more requests. The driver ends once all calls are answered.
