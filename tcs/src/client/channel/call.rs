@@ -197,9 +197,11 @@ impl<'s, F: Framing> Call<'s, F> {
         params: RequestParams,
         request: &[u8],
     ) -> Result<Option<Self>> {
+        // The time of the first item begins when the caller waits for it, and the caller then has a waker.
+        let awaits_items = F::HAS_IDS && params.has_items;
         // A waker is the user's code. The waker is cloned before the lock is taken, and, if there is no room, dropped
         // after the guard, which is declared later.
-        let waker = waker.clone();
+        let waker = (!awaits_items).then(|| waker.clone());
         let mut guard = subchannel.lock();
         let state = &mut *guard;
         if !state.has_room(&subchannel.options) || params.has_greeting && !state.is_greeted() {
@@ -218,7 +220,7 @@ impl<'s, F: Framing> Call<'s, F> {
             state.queue.notice_before(offset, framing, notice);
         }
         let slot = state.calls.insert::<F>(offset, waker);
-        if F::HAS_IDS && params.has_items {
+        if awaits_items {
             state.calls.items.insert(slot, Messages::default());
         }
         let generation = state.generation;
@@ -257,17 +259,6 @@ impl<'s, F: Framing> Call<'s, F> {
     /// Like [`poll_reply`](Self::poll_reply), as a future.
     pub(super) async fn reply(&mut self) -> Result<Reply, Box<FailedCall>> {
         poll_fn(|cx| self.poll_reply(cx)).await
-    }
-
-    /// Drops the waker that was registered with the request, until the caller waits.
-    #[cold]
-    pub(super) fn forget_waker(&self) {
-        let mut waker = None;
-        if let Some(slot) = self.slot {
-            let mut state = self.origin.subchannel.lock();
-            state.calls.set_waker(slot, &mut waker);
-        }
-        // `waker` is dropped here, without the lock, because wakers are the user's code.
     }
 
     /// Returns the slot, which the caller must then abandon.

@@ -16,6 +16,8 @@ use std::pin::Pin;
 use futures_core::Stream;
 
 use super::{Channel, call::RequestParams, reply::Reply, stats::Start, subchannel::Subchannel};
+#[cfg(feature = "stream")]
+use crate::client::owned::Owned;
 use crate::{
     Error, Peer, Result,
     buffer::Messages,
@@ -128,8 +130,6 @@ impl<F: Framing> Channel<F> {
         let chosen = self.pool.choose_for_call();
         let queued = self.wait_for_room(chosen, params, &request, deadline);
         let (call, subchannel) = queued.await.inspect_err(count_failure)?;
-        // The time of the first item begins when `next` waits for it.
-        call.forget_waker();
         Ok(ChannelItems {
             channel: self.clone(),
             generation: call.origin.generation,
@@ -280,43 +280,23 @@ impl<P: Contract + Streams> ChannelItems<P> {
     }
 }
 
-/// The items of a streamed reply that borrow nothing, as a [`Stream`] (feature `stream`), from [`ChannelItems::owned`].
-///
-/// The stream ends after the last item, and after an error that ends the reply. [`into_inner`](Self::into_inner) then
-/// returns the [`ChannelItems`], for the reply.
-#[cfg(feature = "stream")]
-#[must_use = "streams do nothing unless polled"]
-pub struct OwnedChannelItems<P: Contract, T> {
-    items: ChannelItems<P>,
-    marker: PhantomData<fn() -> T>,
-}
-
 #[cfg(feature = "stream")]
 impl<P: Contract + Streams> ChannelItems<P> {
     /// Returns the items as a `futures_core::Stream` of `T` (feature `stream`).
     ///
-    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`.
-    pub fn owned<T>(self) -> OwnedChannelItems<P, T>
+    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`. The stream ends after
+    /// the last item, and after an error that ends the reply. [`Owned::into_inner`] then returns the [`ChannelItems`], for
+    /// the reply.
+    pub fn owned<T>(self) -> Owned<Self, T>
     where
         T: for<'a> Decode<'a, <P as Streams>::Format>,
     {
-        OwnedChannelItems {
-            items: self,
-            marker: PhantomData,
-        }
+        Owned::new(self)
     }
 }
 
 #[cfg(feature = "stream")]
-impl<P: Contract, T> OwnedChannelItems<P, T> {
-    /// Returns the items that are left, and the reply.
-    pub fn into_inner(self) -> ChannelItems<P> {
-        self.items
-    }
-}
-
-#[cfg(feature = "stream")]
-impl<P, T> Stream for OwnedChannelItems<P, T>
+impl<P, T> Stream for Owned<ChannelItems<P>, T>
 where
     P: Contract + Streams,
     T: for<'a> Decode<'a, <P as Streams>::Format>,
@@ -324,17 +304,8 @@ where
     type Item = Result<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        let item = ready!(self.items.poll_item(cx)).transpose();
-        Poll::Ready(item.map(|item| item.and_then(|item| self.items.decode(item))))
-    }
-}
-
-#[cfg(feature = "stream")]
-impl<P: Contract, T> fmt::Debug for OwnedChannelItems<P, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OwnedChannelItems")
-            .field(&self.items)
-            .finish()
+        let item = ready!(self.inner.poll_item(cx)).transpose();
+        Poll::Ready(item.map(|item| item.and_then(|item| self.inner.decode(item))))
     }
 }
 

@@ -45,12 +45,8 @@ use crate::{
     transport::Address,
 };
 
-#[cfg(feature = "stream")]
-pub use events::OwnedEvents;
 pub use events::{ChannelEvent, Events};
 pub use items::ChannelItems;
-#[cfg(feature = "stream")]
-pub use items::OwnedChannelItems;
 pub use options::ChannelOptions;
 pub use stats::ChannelState;
 

@@ -172,12 +172,12 @@ impl PendingCalls {
     /// Adds a call whose request begins at `offset`. Returns the index of its slot.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn insert<F: Framing>(&mut self, offset: u64, waker: Waker) -> u32 {
+    pub(super) fn insert<F: Framing>(&mut self, offset: u64, waker: Option<Waker>) -> u32 {
         let (previous, now) = (self.newest, self.now);
         let index = match self.slots.get_mut(self.free as usize) {
             Some(slot) => {
                 slot.stage = Stage::Pending;
-                slot.waker = Some(waker);
+                slot.waker = waker;
                 slot.offset = offset;
                 slot.started = now;
                 if F::HAS_IDS {
@@ -198,12 +198,12 @@ impl PendingCalls {
     }
 
     #[cold]
-    fn add(&mut self, offset: u64, waker: Waker) -> u32 {
+    fn add(&mut self, offset: u64, waker: Option<Waker>) -> u32 {
         let index = index_of(self.slots.len());
         self.slots.push(Slot {
             stage: Stage::Pending,
             result: Ok(Vec::new()),
-            waker: Some(waker),
+            waker,
             offset,
             started: self.now,
             next: NONE,

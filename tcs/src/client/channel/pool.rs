@@ -97,13 +97,6 @@ impl<F: Framing> Pool<F> {
         }
     }
 
-    /// Returns the connection for a call that the connection `failed` has rejected: another one, if one is open.
-    #[cold]
-    pub(super) fn choose_for_retry(&self, failed: usize) -> &Arc<Subchannel<F>> {
-        self.choose_other(failed)
-            .unwrap_or_else(|| self.choose_for_call())
-    }
-
     /// Returns the least loaded of the other connections that are open. Prefers connections to another address, because
     /// the server is slow or in trouble.
     #[cold]

@@ -58,10 +58,8 @@ impl<F: Framing> Channel<F> {
                 let next = next.await;
                 request = next.map_err(|error| retries.error(stats, error))?;
             }
-            let chosen = match failed_at {
-                Some(index) => self.pool.choose_for_retry(index),
-                None => self.pool.choose_for_call(),
-            };
+            let other = failed_at.and_then(|index| self.pool.choose_other(index));
+            let chosen = other.unwrap_or_else(|| self.pool.choose_for_call());
             let queued = self.wait_for_room(chosen, params, &request, deadline);
             let (mut call, _) = queued.await.map_err(|error| retries.error(stats, error))?;
             retries.note_sent(stats);

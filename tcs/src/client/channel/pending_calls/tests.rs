@@ -10,7 +10,7 @@ use crate::{client::deadline::PassedLimit, framing::Multiplexed};
 const LIMIT: u32 = 8;
 
 fn open(calls: &mut PendingCalls, offset: u64) -> u32 {
-    calls.insert::<Multiplexed>(offset, Waker::noop().clone())
+    calls.insert::<Multiplexed>(offset, Some(Waker::noop().clone()))
 }
 
 fn error() -> Error {

@@ -244,12 +244,12 @@ async fn retry_prefers_another_address() {
     for subchannel in [1, 1, 3].map(|index| pool.subchannels.get(index)) {
         subchannel.expect("four").record_failure(&busy);
     }
-    assert_eq!(pool.choose_for_retry(0).index, 3);
+    assert_eq!(pool.choose_other(0).map(|it| it.index), Some(3));
     assert_eq!(pool.choose_other(0).map(|it| it.index), Some(3));
     for index in [1, 3] {
         pool.subchannels.get(index).expect("four").lock().end();
     }
-    assert_eq!(pool.choose_for_retry(0).index, 2);
+    assert_eq!(pool.choose_other(0).map(|it| it.index), Some(2));
 }
 
 /// A waker that panics.
