@@ -245,7 +245,6 @@ async fn retry_prefers_another_address() {
         subchannel.expect("four").record_failure(&busy);
     }
     assert_eq!(pool.choose_other(0).map(|it| it.index), Some(3));
-    assert_eq!(pool.choose_other(0).map(|it| it.index), Some(3));
     for index in [1, 3] {
         pool.subchannels.get(index).expect("four").lock().end();
     }
