@@ -11,7 +11,7 @@
 //!    ◄─── reply ─────────│ PendingCalls            │◄────   Connector  opens a Connection
 //!                        │ Link: is it connected?  │        Driver     reads and writes its Wire
 //!                        └─────────────────────────┘          Upkeep   pings, closes, replaces
-//! Events ◄───────────────  Subscribers  ◄─────────────────    Ticker   ends late calls
+//! Events ◄───────────────  Subscribers  ◄─────────────────
 //! ```
 //!
 //! A call goes like this:
@@ -45,12 +45,8 @@ use crate::{
     transport::Address,
 };
 
-#[cfg(feature = "stream")]
-pub use events::OwnedEvents;
 pub use events::{ChannelEvent, Events};
 pub use items::ChannelItems;
-#[cfg(feature = "stream")]
-pub use items::OwnedChannelItems;
 pub use options::ChannelOptions;
 pub use stats::ChannelState;
 
@@ -61,13 +57,8 @@ mod connector;
 mod driver;
 mod events;
 mod health;
-mod hedge;
-mod item_queues;
 mod items;
 #[cfg(feature = "metrics")]
-mod metrics;
-#[cfg(not(feature = "metrics"))]
-#[path = "no_metrics.rs"]
 mod metrics;
 #[cfg(test)]
 mod models;
@@ -84,7 +75,6 @@ mod stats;
 mod subchannel;
 mod subchannel_state;
 mod subscribers;
-mod ticker;
 mod upkeep;
 
 /// A client for an application: many tasks share it, and it reconnects. It is cheap to clone, and each clone can call at

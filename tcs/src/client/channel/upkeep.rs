@@ -77,15 +77,9 @@ impl<F: Framing> Upkeep<F> {
         })
     }
 
-    /// Does what is due. `offset` is the number of bytes of all requests so far, and `has_worked` is `true` if the server has
-    /// answered. Wakes the driver, whose next poll continues what was begun.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        subchannel: &Subchannel<F>,
-        offset: u64,
-        has_worked: bool,
-    ) {
+    /// Does what is due. `offset` is the number of bytes of all requests so far. Wakes the driver, whose next poll continues
+    /// what was begun.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, subchannel: &Subchannel<F>, offset: u64) {
         if let Age::Replacing(next) = &mut self.age
             && let Poll::Ready(connected) = next.as_mut().poll(cx)
         {
@@ -102,7 +96,7 @@ impl<F: Framing> Upkeep<F> {
             // While a stream lasts, an old connection stays: new calls would wait for the end of the stream, which may never
             // come.
             if self.is_old() && !state.calls.has_streams() {
-                if has_worked || !is_unused {
+                if state.has_worked || !is_unused {
                     // The connection is used until there is another, so that no call waits for the next one.
                     let next = subchannel.connect_again();
                     self.age = next.map_or(Age::Young(None), Age::Replacing);
