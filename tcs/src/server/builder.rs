@@ -231,7 +231,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how long the handshakes of a connection may take together, and the one after
     /// [`Response::StartTls`](crate::Response::StartTls).
     ///
-    /// When it expires, the connection is dropped. A stopped server lets handshakes go on for a second, and sends their
+    /// When it expires, the connection is dropped. A stopped server lets handshakes continue for a second, and sends their
     /// peers *going away* afterwards. Default: 10 s.
     pub fn handshake_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.handshake_timeout = limit.into().into();
@@ -367,7 +367,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// With [`Multiplexed`](crate::framing::Multiplexed), a peer takes the items of a stream by giving credit for more. A
     /// stream that waits for credit this long is dropped, and its request is answered *timed out*. An item that is longer
-    /// than the credit adds a second for each 64 KiB beyond it. The connection goes on, unless it has a session and
+    /// than the credit adds a second for each 64 KiB beyond it. The connection continues, unless it has a session and
     /// processes requests one after the other. Default: 30 s.
     pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.write_timeout = limit.into().into();
@@ -386,7 +386,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets how long a stopped server goes on as before, until it drains. Default: `None`, which drains at once.
+    /// Sets how long a stopped server continues to serve before it drains. Default: `None`, which drains at once.
     ///
     /// In this time, known as the lame-duck phase, the server accepts and serves connections, but
     /// [`ServerHandle::is_stopping`](super::ServerHandle::is_stopping) returns `true` already. So a balancer that checks
@@ -417,7 +417,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// When it expires, the connection drains as that of a stopped server: it processes the requests that have arrived,
     /// receives *going away*, if the framing can carry it, and closes. After [`drain_timeout`](Self::drain_timeout)
-    /// more, it is aborted. So clients that keep their connections forever are distributed anew, such as over servers
+    /// more, it is aborted. So clients that keep their connections forever are distributed again, also over servers
     /// that were added to a balancer. The maximum age of each connection differs by up to a tenth, so that connections
     /// from the time of a restart do not end together.
     pub fn max_connection_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -436,7 +436,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets the maximum number of requests in flight of all connections of one address. Default: `None`.
     ///
-    /// A further request is answered *busy* and not executed, and the connection goes on, if the framing or
+    /// A further request is answered *busy* and not executed, and the connection continues, if the framing or
     /// `reject_with` can carry it. Each connection has one request in flight, or as many as `concurrent` says, so this
     /// limits how many functions of an address wait, or run under `blocking`. Addresses are counted as for
     /// [`max_connections_per_address`](Self::max_connections_per_address). [`bind`](Self::bind) rejects
@@ -459,7 +459,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long a request may wait before it starts. Default: `None`.
     ///
-    /// A request that has waited longer is answered *busy* and not executed, and the connection goes on, if the framing
+    /// A request that has waited longer is answered *busy* and not executed, and the connection continues, if the framing
     /// or `reject_with` can carry it. So a server with more requests than it can process spends its time on requests
     /// whose clients still wait. Set this to a part of the time for which your clients wait.
     ///

@@ -87,7 +87,7 @@ impl ClientTls {
         }))
     }
 
-    /// Uses a configuration of `rustls` 0.23, for what the other methods do not offer.
+    /// Uses a configuration of `rustls` 0.23, for settings that the other methods do not offer.
     pub fn from_config(config: Arc<ClientConfig>) -> Self {
         Self {
             config,

@@ -49,7 +49,7 @@ use crate::Peer;
 /// ```
 pub trait Listener: Send + 'static {
     /// Waits for the next connection. Return `None` when no more will come. Once every listener of a server has returned
-    /// `None`, the server drains, which closes idle connections, and returns. To let these go on, wait for them before
+    /// `None`, the server drains, which closes idle connections, and returns. To let these continue, wait for them before
     /// you return `None`. The server sets no options of your sockets, such as `TCP_NODELAY`.
     ///
     /// The server calls this method when it has room for a connection. It polls the future until it is ready, or drops

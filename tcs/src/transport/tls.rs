@@ -80,8 +80,8 @@ impl Tls {
         })
     }
 
-    /// Uses a configuration of `rustls` 0.23, for what the other methods do not offer, such as certificates of clients
-    /// that may be missing.
+    /// Uses a configuration of `rustls` 0.23, for settings that the other methods do not offer, such as optional
+    /// certificates of clients.
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
         Self(Arc::new(Inner {
             files: None,
