@@ -1,6 +1,6 @@
 //! `tcs describe`, and what describes a server.
 
-use std::{fmt, process::ExitCode, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tcs::{
@@ -12,14 +12,12 @@ use tokio::time::timeout;
 
 use crate::{
     escape::{escaped, escaped_json},
-    failure::{EXIT_CODES, Exit, Failure},
+    failure::{Exit, Failure},
     framing::{FrameKind, FramingSpec},
-    help::HelpFlags,
-    output::{print, report},
+    options::{EXIT_CODES, HelpFlags, duration},
+    output::print,
     payload::{Format, View},
-    runtime::run_async,
     target::Target,
-    values::duration,
     wire::{Parts, Wire},
 };
 
@@ -74,11 +72,7 @@ struct ResultOptions {
     names: bool,
 }
 
-pub(crate) fn run(args: Args) -> ExitCode {
-    report(run_async(describe(args)))
-}
-
-async fn describe(args: Args) -> Result<(), Failure> {
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let MessageOptions {
         framing,
         format,

@@ -23,11 +23,6 @@ pub(crate) enum Exit {
     Interrupted = 130,
 }
 
-/// The exit codes, the same for all commands that connect.
-pub(crate) const EXIT_CODES: &str = "\
-Exit codes: 0 fine, 1 rejected or an error of the server, 2 wrong usage, \
-3 cannot connect, 4 too late, 5 wrong framing or format, 6 closed too early";
-
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -24,8 +24,8 @@ use tokio::{io::AsyncWriteExt as _, time};
 
 use crate::{
     failure::{Exit, Failure},
+    options::duration,
     socket::Socket,
-    values::duration,
 };
 
 /// The server, and how to reach it.

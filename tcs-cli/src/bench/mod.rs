@@ -22,7 +22,6 @@ use std::{
     num::NonZeroU32,
     path::Path,
     pin::{Pin, pin},
-    process::ExitCode,
     sync::Arc,
     time::Duration,
 };
@@ -40,17 +39,11 @@ use self::{
 use crate::{
     escape,
     failure::{Exit, Failure},
-    help::HelpFlags,
-    output::{print, report},
+    options::{EXIT_CODES, HelpFlags, duration},
+    output::print,
     payload::MessageOptions,
-    runtime::run_on_threads,
     target::Target,
-    values::duration,
 };
-
-const EXIT_CODES: &str = "\
-Exit codes: 0 fine, 1 rejected or wrong reply, 2 wrong usage, \
-3 cannot connect, 4 too late, 5 wrong framing, 6 closed too early, 130 Ctrl-C";
 
 /// What `--help-all` says after them.
 const EXAMPLES: &str = "\
@@ -224,12 +217,11 @@ fn rate(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "write a number of requests per second, such as 5000".to_owned())
 }
 
-pub(crate) fn run(args: Args) -> ExitCode {
-    let result = match args {
-        Args::Measure(measure) => measure.run(),
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    match args {
+        Args::Measure(measure) => measure.run().await,
         Args::Compare(Compare { a, b, .. }) => compare(&a, &b),
-    };
-    report(result)
+    }
 }
 
 fn compare(a: &str, b: &str) -> Result<(), Failure> {
@@ -238,7 +230,7 @@ fn compare(a: &str, b: &str) -> Result<(), Failure> {
 }
 
 impl Measure {
-    fn run(self) -> Result<(), Failure> {
+    async fn run(self) -> Result<(), Failure> {
         // What cannot be read or written is said before the run, not after it.
         let before = self
             .result
@@ -258,7 +250,7 @@ impl Measure {
                 );
             }
         }
-        let (report, main_error) = run_on_threads(measure(self.plan()?))?;
+        let (report, main_error) = measure(self.plan()?).await?;
         let plotted = match &self.result.plot {
             Some(path) => plot::write(path, &report).map_err(Failure::usage),
             None => Ok(()),

@@ -56,7 +56,7 @@ pub(super) struct Pending {
 }
 
 /// Connects, sends all requests, and prints what comes.
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     args.check()?;
     let mut requests = Requests::of(&args).await?;
     let stream = args.target.connect().await?;

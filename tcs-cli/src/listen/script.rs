@@ -8,8 +8,8 @@ use super::message;
 use crate::{
     escape::{from_hex, unescaped},
     failure::Failure,
+    options::duration,
     payload::View,
-    values::duration,
 };
 
 pub(super) const HELP: &str = r"Each line of a script is a step; lines that begin with # are comments.

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use fastrand::Rng;
 
-use crate::values::{bytes, duration};
+use crate::options::{bytes, duration};
 
 /// A direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

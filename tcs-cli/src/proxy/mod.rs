@@ -8,7 +8,6 @@ mod show;
 
 use std::{
     pin::pin,
-    process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -27,13 +26,11 @@ use self::{
 use crate::{
     failure::Failure,
     framing::FramingSpec,
-    help::HelpFlags,
-    output::{print, report},
+    options::{HelpFlags, duration},
+    output::print,
     payload::MessageOptions,
-    runtime::run_on_threads,
     socket::{Listener, Socket, cannot_accept},
     target::{Connector, Target},
-    values::duration,
 };
 
 const DIRECTIONS: &str = "\
@@ -109,15 +106,13 @@ impl FaultOptions {
     }
 }
 
-pub(crate) fn run(args: Args) -> ExitCode {
-    report(run_on_threads(async {
-        // Only from its first poll on, a signal does not end the process.
-        tokio::select! {
-            biased;
-            _ = signal::ctrl_c() => Ok(()),
-            done = async { Proxy::new(args)?.run().await } => done,
-        }
-    }))
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    // Only from its first poll on, a signal does not end the process.
+    tokio::select! {
+        biased;
+        _ = signal::ctrl_c() => Ok(()),
+        done = async { Proxy::new(args)?.run().await } => done,
+    }
 }
 
 /// What all connections share.
