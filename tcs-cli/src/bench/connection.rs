@@ -99,7 +99,7 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite>(
         taken,
         framing,
         frames,
-        in_flight: InFlight::new(run.plan.framing.has_ids()),
+        in_flight: InFlight::default(),
         greeted: !run.plan.has_greeting,
         out: Vec::new(),
         sent: 0,
@@ -307,7 +307,11 @@ impl Exchange<'_> {
                 self.greeted = true;
                 continue;
             }
-            let Some(Unanswered { due, .. }) = self.in_flight.answer(found.id) else {
+            let answered = match self.frames {
+                Some(_) => self.in_flight.answer_oldest(),
+                None => self.in_flight.answer(found.id),
+            };
+            let Some(Unanswered { due, .. }) = answered else {
                 return Err(RequestError::Unexpected);
             };
             self.was_answered = true;

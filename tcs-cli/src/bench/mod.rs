@@ -19,7 +19,6 @@ mod units;
 
 use std::{
     fs,
-    num::NonZeroU32,
     path::Path,
     pin::{Pin, pin},
     sync::Arc,
@@ -31,7 +30,7 @@ use tokio::{signal, task::JoinSet, time};
 
 use self::{
     progress::{Progress, sample_length},
-    report::{Report, Setting},
+    report::Report,
     request_error::RequestError,
     run::{Plan, Run},
     schedule::Load,
@@ -225,8 +224,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn compare(a: &str, b: &str) -> Result<(), Failure> {
-    let read = |path| Report::read(path).map_err(Failure::usage);
-    print(&[table::compare(&read(a)?, &read(b)?).as_bytes()])
+    let text = table::compare(&Report::read(a)?, &Report::read(b)?);
+    print(&[text.as_bytes()])
 }
 
 impl Measure {
@@ -237,8 +236,7 @@ impl Measure {
             .compare
             .as_deref()
             .map(Report::read)
-            .transpose()
-            .map_err(Failure::usage)?;
+            .transpose()?;
         if let Some(path) = &self.result.plot {
             let folder = Path::new(path)
                 .parent()
@@ -252,7 +250,7 @@ impl Measure {
         }
         let (report, main_error) = measure(self.plan()?).await?;
         let plotted = match &self.result.plot {
-            Some(path) => plot::write(path, &report).map_err(Failure::usage),
+            Some(path) => plot::write(path, &report),
             None => Ok(()),
         };
         let text = match (&before, self.result.json) {
@@ -309,13 +307,9 @@ impl Measure {
         let wrong = |reason: String| Failure::usage(format_args!("the mix {path}: {reason}"));
         let text =
             fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-        let entries = mix::parse(&text).map_err(wrong)?;
-        let weights: Vec<NonZeroU32> = entries.iter().map(|entry| entry.weight).collect();
-        let order = mix::order(&weights).map_err(wrong)?;
-        let requests = entries
-            .iter()
-            .map(|entry| self.messages.view.encode(entry.request));
-        Ok((requests.collect::<Result<_, _>>()?, order))
+        let (requests, order) = mix::parse(&text).map_err(wrong)?;
+        let encoded = requests.iter().map(|text| self.messages.view.encode(text));
+        Ok((encoded.collect::<Result<_, _>>()?, order))
     }
 }
 
@@ -326,15 +320,6 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Does the run, and returns its result, and what most requests without a reply have met.
 async fn measure(plan: Plan) -> Result<(Report, Option<RequestError>), Failure> {
     let load = plan.load;
-    let setting = Setting {
-        target: plan.target.address.clone(),
-        framing: plan.framing.to_string(),
-        connections: load.connections,
-        depth: plan.depth,
-        warm_up: load.warm_up,
-        timeout: plan.timeout,
-        rate: load.rate,
-    };
     let run = Run::new(plan);
     // Only from its first poll on, a signal does not end the process.
     let mut interrupt = pin!(signal::ctrl_c());
@@ -355,7 +340,7 @@ async fn measure(plan: Plan) -> Result<(Report, Option<RequestError>), Failure> 
     let sending = stopped.or(load.end().filter(|_| !is_short));
     let end = sending.max(total.last_reply).unwrap_or(now);
     let elapsed = end.saturating_sub(load.warm_up);
-    let report = Report::new(&setting, elapsed, stopped.is_some(), &total, samples);
+    let report = Report::new(&run.plan, elapsed, stopped.is_some(), &total, samples);
     Ok((report, total.main_error()))
 }
 
