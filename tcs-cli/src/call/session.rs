@@ -16,12 +16,11 @@ use super::{
     requests::Requests,
 };
 use crate::{
-    describe,
+    describe::{self, ModuleFormat},
     escape::escaped,
     failure::{Exit, Failure},
     framing::FrameKind,
     output::{log, print},
-    payload::Format,
     wire::{Frame, Parts, Wire, disconnected, too_long},
 };
 
@@ -387,9 +386,8 @@ impl Session<'_> {
 
     /// Adds what the operation should be, if the server describes itself.
     async fn suggest(&mut self, name: &str) {
-        let format = match self.args.messages.view.format {
-            Format::Messagepack => describe::ModuleFormat::Messagepack,
-            _ => describe::ModuleFormat::Json,
+        let Some(format) = ModuleFormat::of(self.args.messages.view.format) else {
+            return;
         };
         let limit = self.args.replies.timeout.min(describe::PATIENCE);
         let contract = describe::fetch(&mut self.wire, format, limit);
