@@ -243,8 +243,7 @@ impl Run {
                 was_answered: false,
             });
         };
-        let exchange = exchange(self, number, opened, schedule, taken);
-        exchange.await.map_err(|reason| cannot_send(&reason))
+        exchange(self, number, opened, schedule, taken).await
     }
 
     /// Waits until the next request is due, and returns when it was.
@@ -353,13 +352,6 @@ fn pace(run: &Weak<Run>) {
     }
 }
 
-fn cannot_send(reason: &str) -> Failure {
-    Failure::usage(format_args!(
-        "the framing cannot carry the request: {reason}"
-    ))
-    .hint("choose another --framing, or change the request")
-}
-
 pub(super) fn panicked(error: &JoinError) -> Failure {
     Failure::new(
         Exit::Protocol,
@@ -386,7 +378,7 @@ mod tests {
     }
 
     /// Sends one request over a stream, and waits until it is answered or late.
-    async fn exchanged(framing: &str, stream: impl AsyncRead + AsyncWrite) -> (End, u64) {
+    async fn exchanged(framing: &str, stream: impl AsyncRead + AsyncWrite + Unpin) -> (End, u64) {
         let line = ["bench", "localhost:1", "hello", "-n", "1", "-f", framing];
         let line = line.into_iter().chain(["-c", "1", "--timeout", "300ms"]);
         let plan = Command::parse_from(line).measure.plan();

@@ -1,6 +1,6 @@
 //! A framing that is chosen at run time.
 
-use std::{fmt, ops::Range};
+use std::fmt;
 
 use tcs::{
     Rejection,
@@ -85,11 +85,11 @@ pub(crate) enum FrameKind {
 }
 
 /// A frame at the start of the input.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
     pub(crate) kind: FrameKind,
-    /// Where the message, or the text of the control frame, is.
-    pub(crate) payload: Range<usize>,
+    /// The message, or the text of the control frame. That of an oversized one is empty.
+    pub(crate) payload: &'a [u8],
     /// The length of the frame. That of an oversized one may be beyond the input.
     pub(crate) consumed: usize,
     /// The id of its request, or 0.
@@ -135,19 +135,26 @@ impl AnyFraming {
         self.side
     }
 
+    /// Returns `true` if frames have the ids of their requests.
+    pub(crate) fn has_ids(&self) -> bool {
+        self.writes.is_none() && self.reads.has_ids()
+    }
+
     /// Returns the frame that `input` begins with, or `None` if it is not complete.
-    pub(crate) fn parse(&mut self, input: Input<'_>) -> Result<Option<Found>, FrameError> {
+    pub(crate) fn parse<'a>(&mut self, input: Input<'a>) -> Result<Option<Found<'a>>, FrameError> {
         let Some(frame) = self.reads.parse(input)? else {
             return Ok(None);
         };
-        let payload = frame.payload();
+        let payload = input.bytes().get(frame.payload()).unwrap_or_default();
         let kind = match frame.kind() {
             framing::FrameKind::Control(code) => {
-                let text = input.bytes().get(payload.clone()).unwrap_or_default();
-                self.note_announcement(code, text);
+                // The messages after it were announced (`WIRE.md`).
+                if let Some(Notice::Announce(what, count)) = Notice::from_frame(code, payload) {
+                    self.announced = Some((what, count));
+                }
                 FrameKind::Control(code)
             }
-            framing::FrameKind::Oversized => FrameKind::Oversized(payload.len()),
+            framing::FrameKind::Oversized => FrameKind::Oversized(frame.payload().len()),
             framing::FrameKind::Skip => FrameKind::Skip,
             _ => match &mut self.announced {
                 Some((what, left)) if *left > 0 => {
@@ -163,13 +170,6 @@ impl AnyFraming {
             consumed: frame.consumed(),
             id: self.reads.id(),
         }))
-    }
-
-    /// Notes that the messages after a control frame were announced, if they were (`WIRE.md`).
-    fn note_announcement(&mut self, code: u8, text: &[u8]) {
-        if let Some(Notice::Announce(what, count)) = Notice::from_frame(code, text) {
-            self.announced = Some((what, count));
-        }
     }
 
     fn writer(&mut self) -> &mut dyn DynFraming {
