@@ -79,7 +79,7 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         taken,
         wire: Wire::new(stream, &run.plan.framing, Side::Client, MAX_REPLY),
         in_flight: InFlight::default(),
-        greeted: !run.plan.has_greeting,
+        greeted: !run.plan.load.greeting,
         opened: run.elapsed(),
         outcomes: Vec::new(),
         was_answered: false,
@@ -120,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Returns what has not come in time, if there is something.
     fn missing(&self) -> Option<RequestError> {
         let now = self.run.elapsed();
-        let is_too_long = |since| now.saturating_sub(since) > self.run.plan.timeout;
+        let is_too_long = |since| now.saturating_sub(since) > self.run.plan.load.timeout;
         if !self.greeted {
             return (is_too_long(self.opened) || self.run.is_late())
                 .then_some(RequestError::NoGreeting);
@@ -134,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Appends the requests that are due.
     fn fill(&mut self) -> Result<Supply, Failure> {
         let is_one = self.run.has_one_exchange();
-        let depth = if is_one { 1 } else { self.run.plan.depth };
+        let depth = if is_one { 1 } else { self.run.plan.load.depth };
         // As fast as it goes, requests are sent by the half of the depth: one by one, each would cost both ends a system
         // call, and what is measured would be these.
         if self.run.plan.load.rate.is_none() && self.in_flight.len() > depth / 2 {

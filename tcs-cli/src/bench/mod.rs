@@ -38,7 +38,7 @@ use self::{
 use crate::{
     escape,
     failure::{Exit, Failure},
-    options::{EXIT_CODES, HelpFlags, duration},
+    options::{EXIT_CODES, HelpFlags},
     output::print,
     payload::MessageOptions,
     target::Target,
@@ -113,7 +113,12 @@ pub(crate) struct Measure {
     #[arg(conflicts_with = "mix", help_heading = None::<&str>)]
     text: Option<String>,
     #[command(flatten)]
-    load: LoadOptions,
+    load: Load,
+    /// Requests from a file, with weights: `9 get key`
+    ///
+    /// Each line is a weight, a space and a request. Lines that begin with # are skipped.
+    #[arg(short, long, value_name = "FILE", help_heading = "Load")]
+    mix: Option<String>,
     /// Count replies that do not begin with this as errors
     #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true, help_heading = "Messages",
         value_parser = prefix)]
@@ -124,53 +129,6 @@ pub(crate) struct Measure {
     result: ResultOptions,
     #[command(flatten)]
     help: HelpFlags,
-}
-
-/// What is sent, and how fast.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Load")]
-struct LoadOptions {
-    /// Connections
-    #[arg(short, long, value_name = "N", default_value = "10", value_parser = at_least_one)]
-    connections: usize,
-    /// Requests in flight on each connection
-    ///
-    /// As fast as it goes, requests are sent when half of the depth is free.
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one)]
-    depth: usize,
-    /// Requests per second [default: as fast as it goes]
-    ///
-    /// They are those of all connections. Each is due at its time, whatever the server does, and its latency counts from
-    /// that time. So a server that stalls does not slow down the clock that measures it. At the end, what was due is
-    /// still sent, for up to --timeout.
-    #[arg(short, long, value_name = "N", value_parser = rate)]
-    rate: Option<f64>,
-    /// How long [default: 10s, unless --requests]
-    #[arg(short = 't', long, value_name = "TIME", value_parser = duration)]
-    duration: Option<Duration>,
-    /// How many requests
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    requests: Option<u64>,
-    /// How long to send before anything counts
-    #[arg(short, long, value_name = "TIME", value_parser = duration, hide_short_help = true)]
-    warm_up: Option<Duration>,
-    /// Requests from a file, with weights: `9 get key`
-    ///
-    /// Each line is a weight, a space and a request. Lines that begin with # are skipped.
-    #[arg(short, long, value_name = "FILE")]
-    mix: Option<String>,
-    /// How long to wait for a reply
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration,
-        hide_short_help = true)]
-    timeout: Duration,
-    /// Open a connection for each request
-    ///
-    /// The time to connect counts.
-    #[arg(long, hide_short_help = true)]
-    reconnect: bool,
-    /// Wait for a message of the server first
-    #[arg(long)]
-    greeting: bool,
 }
 
 /// What becomes of the result.
@@ -199,21 +157,6 @@ struct Prefix(Vec<u8>);
 
 fn prefix(text: &str) -> Result<Prefix, String> {
     escape::unescaped(text).map(Prefix)
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok();
-    number
-        .filter(|number| (1..=MAX_NUMBER).contains(number))
-        .ok_or_else(|| format!("write a number from 1 to {MAX_NUMBER}"))
-}
-
-const MAX_NUMBER: usize = 100_000;
-
-fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok();
-    rate.filter(|rate| (0.001..=1e8).contains(rate))
-        .ok_or_else(|| "write a number of requests per second, such as 5000".to_owned())
 }
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
@@ -266,38 +209,27 @@ impl Measure {
 
     fn plan(&self) -> Result<Plan, Failure> {
         let (requests, order) = self.requests()?;
-        let load = &self.load;
-        let duration = match (load.duration, load.requests) {
-            (None, None) => Some(DEFAULT_DURATION),
-            (duration, _) => duration,
-        };
+        let mut load = self.load;
+        if let Some(requests) = load.requests {
+            // A connection without a request would only be opened.
+            let requests = usize::try_from(requests).unwrap_or(usize::MAX);
+            load.connections = load.connections.min(requests);
+        } else {
+            load.duration = load.duration.or(Some(DEFAULT_DURATION));
+        }
         Ok(Plan {
             target: self.target.prepare()?,
             framing: self.messages.framing.clone(),
             requests,
             order,
-            load: Load {
-                // A connection without a request would only be opened.
-                connections: load.requests.map_or(load.connections, |requests| {
-                    usize::try_from(requests)
-                        .map_or(load.connections, |requests| load.connections.min(requests))
-                }),
-                rate: load.rate,
-                warm_up: load.warm_up.unwrap_or_default(),
-                duration,
-                requests: load.requests,
-            },
-            depth: load.depth,
-            timeout: load.timeout,
-            must_reconnect: load.reconnect,
-            has_greeting: load.greeting,
+            load,
             expected: self.expect.0.clone(),
         })
     }
 
     /// Returns the requests, and the order in which they take turns.
     fn requests(&self) -> Result<(Vec<Vec<u8>>, Vec<usize>), Failure> {
-        let Some(path) = &self.load.mix else {
+        let Some(path) = &self.mix else {
             let request = match &self.text {
                 Some(text) => self.messages.view.encode(text)?,
                 None => self.messages.view.hello()?,
@@ -339,7 +271,7 @@ async fn measure(plan: Plan) -> Result<(Report, Option<RequestError>), Failure> 
     // The time in which requests were sent and replies came. The wait for a reply that was lost is not a part of it.
     let sending = stopped.or(load.end().filter(|_| !is_short));
     let end = sending.max(total.last_reply).unwrap_or(now);
-    let elapsed = end.saturating_sub(load.warm_up);
+    let elapsed = end.saturating_sub(load.warm_up());
     let report = Report::new(&run.plan, elapsed, stopped.is_some(), &total, samples);
     Ok((report, total.main_error()))
 }

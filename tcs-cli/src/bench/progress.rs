@@ -46,7 +46,7 @@ impl Progress {
             bar,
             total: Tally::default(),
             samples: Vec::new(),
-            seen: load.warm_up,
+            seen: load.warm_up(),
         }
     }
 
@@ -54,13 +54,13 @@ impl Progress {
     #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
     pub(super) fn add(&mut self, now: Duration, part: &Tally) {
         self.total.add(part);
-        if now <= self.load.warm_up {
+        if now <= self.load.warm_up() {
             self.bar.set_message("warm-up");
             self.bar.set_position(self.position(now));
             return;
         }
         let length = now.saturating_sub(self.seen);
-        let end = now.saturating_sub(self.load.warm_up);
+        let end = now.saturating_sub(self.load.warm_up());
         self.samples.push(Sample::new(end, length, part));
         self.seen = now;
         self.bar.set_position(self.position(now));

@@ -54,14 +54,6 @@ pub(super) struct Plan {
     /// The order in which they take turns.
     pub(super) order: Vec<usize>,
     pub(super) load: Load,
-    /// How many requests of a connection may be in flight.
-    pub(super) depth: usize,
-    /// How long a request may wait for its reply.
-    pub(super) timeout: Duration,
-    /// Whether each request has a connection of its own, although the framing would carry more.
-    pub(super) must_reconnect: bool,
-    /// Whether the server sends a message before the first request.
-    pub(super) has_greeting: bool,
     /// What each reply begins with.
     pub(super) expected: Vec<u8>,
 }
@@ -105,7 +97,7 @@ impl Run {
             self.plan.load.connections
         };
         let mut streams = self.open(connections).await?;
-        if !self.plan.has_greeting
+        if !self.plan.load.greeting
             && let Some(first) = streams.first_mut()
         {
             stays_silent(first).await?;
@@ -183,7 +175,7 @@ impl Run {
             });
             // A run of a known length has it, whatever the server does.
             let is_over = self.plan.load.end().is_none_or(|end| self.elapsed() >= end);
-            if is_done || (is_over && outage.since.elapsed() >= self.plan.timeout) {
+            if is_done || (is_over && outage.since.elapsed() >= self.plan.load.timeout) {
                 break;
             }
             time::sleep(outage.pause).await;
@@ -269,7 +261,7 @@ impl Run {
 
     /// Returns `true` if a connection carries one request.
     pub(super) fn has_one_exchange(&self) -> bool {
-        self.plan.must_reconnect || self.plan.framing.exchanges() != Exchanges::Many
+        self.plan.load.reconnect || self.plan.framing.exchanges() != Exchanges::Many
     }
 
     /// Returns the time since the start.
@@ -279,7 +271,7 @@ impl Run {
 
     /// Returns `true` if what was due at this time counts: the warm-up is over.
     pub(super) fn is_counted(&self, due: Duration) -> bool {
-        due >= self.plan.load.warm_up
+        due >= self.plan.load.warm_up()
     }
 
     /// Sends nothing more.
@@ -297,7 +289,7 @@ impl Run {
     /// Returns `true` if even requests that were due in time are not sent any more.
     pub(super) fn is_late(&self) -> bool {
         let end = self.plan.load.end();
-        end.is_some_and(|end| self.elapsed() >= end.saturating_add(self.plan.timeout))
+        end.is_some_and(|end| self.elapsed() >= end.saturating_add(self.plan.load.timeout))
     }
 }
 
