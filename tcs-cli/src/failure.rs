@@ -50,6 +50,12 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
+    /// Adds where it has happened, in front of the message.
+    pub(crate) fn within(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}{}", self.message);
+        self
+    }
+
     /// Adds what to do.
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());

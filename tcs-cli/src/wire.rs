@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tcs::framing::{Announcement, Exchanges, FrameError, Input, ReadState, Side};
+use tcs::{
+    Rejection,
+    framing::{Announcement, Exchanges, FrameError, Input, Notice, ReadState, Side},
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use crate::{
@@ -284,21 +287,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.is_sent = false;
         self.must_close =
             self.exchanges == Exchanges::OneUntilHalfClose && self.framing.side() == Side::Client;
-        self.framing.set_id(id);
-        let written = self.framing.write(message, &mut self.unsent);
+        let written = self.framing.write(message, id, &mut self.unsent);
         written.map_err(|error| {
             let message = format!("the framing cannot carry the message: {error}");
             Failure::usage(message).hint("choose another --framing, or change the message")
         })
     }
 
-    /// Queues a frame that `write` appends, unless the framing has none.
-    pub(crate) fn queue_with(
-        &mut self,
-        write: impl FnOnce(&mut AnyFraming, &mut Vec<u8>) -> bool,
-    ) -> bool {
+    /// Queues a rejection of the request with the id `id`. Returns `false` if the framing has none.
+    pub(crate) fn queue_rejection(&mut self, rejection: &Rejection, id: u32) -> bool {
         self.is_sent = false;
-        write(&mut self.framing, &mut self.unsent)
+        self.framing.reject(rejection, id, &mut self.unsent)
+    }
+
+    /// Queues a notice about the request with the id `id`, if the framing has notices.
+    pub(crate) fn queue_notice(&mut self, notice: Notice, id: u32) {
+        self.is_sent = false;
+        self.framing.notice(notice, id, &mut self.unsent);
     }
 
     /// Queues bytes as they are.

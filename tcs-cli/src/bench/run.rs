@@ -134,17 +134,16 @@ impl Run {
     }
 
     /// Says how many connections there were before one failed.
-    fn unopened(&self, opened: usize, mut failure: Failure) -> Failure {
-        if opened > 0 {
-            let wanted = self.plan.load.connections;
-            failure.message = format!(
-                "{opened} of {wanted} connections were opened; then: {}",
-                failure.message
-            );
-            return failure
-                .hint("ask for fewer --connections, or raise the limits of both ends (ulimit -n)");
+    fn unopened(&self, opened: usize, failure: Failure) -> Failure {
+        if opened == 0 {
+            return failure;
         }
+        let wanted = self.plan.load.connections;
         failure
+            .within(format_args!(
+                "{opened} of {wanted} connections were opened; then: "
+            ))
+            .hint("ask for fewer --connections, or raise the limits of both ends (ulimit -n)")
     }
 
     /// Does the work of one connection, and connects again when it is lost.

@@ -223,10 +223,7 @@ impl Session<'_> {
         }
         if self.wire.has_ids() {
             let limit = u32::try_from(self.args.replies.timeout.as_millis()).unwrap_or(u32::MAX);
-            self.wire.queue_with(|framing, out| {
-                framing.set_id(number);
-                framing.notice(Notice::Deadline(limit), out)
-            });
+            self.wire.queue_notice(Notice::Deadline(limit), number);
         }
         self.wire.queue(request, number)?;
         self.log_verbose(|| format!("request {number}: {}", text_or_hex(request)));
@@ -282,10 +279,7 @@ impl Session<'_> {
         if *received >= Notice::INITIAL_CREDIT as usize / 2 {
             let credit = Notice::Credit(u32::try_from(*received).unwrap_or(u32::MAX));
             *received = 0;
-            self.wire.queue_with(|framing, out| {
-                framing.set_id(id);
-                framing.notice(credit, out)
-            });
+            self.wire.queue_notice(credit, id);
         }
     }
 

@@ -172,14 +172,22 @@ impl AnyFraming {
         }))
     }
 
-    fn writer(&mut self) -> &mut dyn DynFraming {
-        self.writes.as_mut().unwrap_or(&mut self.reads).as_mut()
+    /// Returns what writes frames, with the id `id` in those that it writes from now on.
+    fn writer(&mut self, id: u32) -> &mut dyn DynFraming {
+        let writer = self.writes.as_mut().unwrap_or(&mut self.reads);
+        writer.set_id(id);
+        writer.as_mut()
     }
 
     /// Appends the frame of a message.
-    pub(crate) fn write(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+    pub(crate) fn write(
+        &mut self,
+        message: &[u8],
+        id: u32,
+        out: &mut Vec<u8>,
+    ) -> Result<(), FrameError> {
         let start = out.len();
-        let writer = self.writer();
+        let writer = self.writer(id);
         writer.begin(out);
         out.extend_from_slice(message);
         let written = writer.finish(out, start);
@@ -190,17 +198,12 @@ impl AnyFraming {
     }
 
     /// Appends the frame of a rejection. Returns `false` if the framing has none.
-    pub(crate) fn reject(&mut self, rejection: &Rejection, out: &mut Vec<u8>) -> bool {
-        self.writer().reject(out, rejection)
+    pub(crate) fn reject(&mut self, rejection: &Rejection, id: u32, out: &mut Vec<u8>) -> bool {
+        self.writer(id).reject(out, rejection)
     }
 
-    /// Appends a notice. Returns `false` if the framing has none.
-    pub(crate) fn notice(&mut self, notice: Notice, out: &mut Vec<u8>) -> bool {
-        self.writer().notice(out, notice)
-    }
-
-    /// Sets the id of the frames that are written from now on.
-    pub(crate) fn set_id(&mut self, id: u32) {
-        self.writer().set_id(id);
+    /// Appends a notice, if the framing has notices.
+    pub(crate) fn notice(&mut self, notice: Notice, id: u32, out: &mut Vec<u8>) {
+        self.writer(id).notice(out, notice);
     }
 }

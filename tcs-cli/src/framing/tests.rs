@@ -11,9 +11,8 @@ fn open(name: &str, side: Side) -> AnyFraming {
 fn framed(name: &str, message: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut client = open(name, Side::Client);
-    client.set_id(1);
     client
-        .write(message, &mut out)
+        .write(message, 1, &mut out)
         .expect("the framing carries it");
     let input = Input::new(&out, 1_000, Side::Server, ReadState::Eof);
     let found = open(name, Side::Server)
