@@ -36,7 +36,7 @@ use self::{
     schedule::Load,
 };
 use crate::{
-    escape,
+    escape::unescaped,
     failure::{Exit, Failure},
     options::{EXIT_CODES, HelpFlags},
     output::print,
@@ -121,8 +121,8 @@ pub(crate) struct Measure {
     mix: Option<String>,
     /// Count replies that do not begin with this as errors
     #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true, help_heading = "Messages",
-        value_parser = prefix)]
-    expect: Prefix,
+        value_parser = |text: &str| unescaped(text).map(Arc::<[u8]>::from))]
+    expect: Arc<[u8]>,
     #[command(flatten)]
     messages: MessageOptions,
     #[command(flatten)]
@@ -149,14 +149,6 @@ struct ResultOptions {
         hide_short_help = true
     )]
     compare: Option<String>,
-}
-
-/// What replies begin with.
-#[derive(Clone, Debug)]
-struct Prefix(Vec<u8>);
-
-fn prefix(text: &str) -> Result<Prefix, String> {
-    escape::unescaped(text).map(Prefix)
 }
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
@@ -223,7 +215,7 @@ impl Measure {
             requests,
             order,
             load,
-            expected: self.expect.0.clone(),
+            expected: Arc::clone(&self.expect),
         })
     }
 

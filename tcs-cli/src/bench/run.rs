@@ -55,7 +55,7 @@ pub(super) struct Plan {
     pub(super) order: Vec<usize>,
     pub(super) load: Load,
     /// What each reply begins with.
-    pub(super) expected: Vec<u8>,
+    pub(super) expected: Arc<[u8]>,
 }
 
 /// What all connections of a run share.

@@ -26,7 +26,7 @@ use self::{
 use crate::{
     failure::Failure,
     framing::FramingSpec,
-    options::{HelpFlags, duration},
+    options::{HelpFlags, bytes, duration},
     output::print,
     payload::MessageOptions,
     socket::{Listener, Socket, cannot_accept},
@@ -71,7 +71,7 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Faults")]
 struct FaultOptions {
     /// Delay all bytes by TIME
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = |text: &str| Directed::parse(text, duration))]
     delay: Vec<Directed<Duration>>,
     /// Delay them by up to TIME more, at random
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -80,16 +80,16 @@ struct FaultOptions {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Close each connection after BYTES
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = |text: &str| Directed::parse(text, bytes))]
     cut_after: Vec<Directed<u64>>,
     /// Reset the connection instead
     #[arg(long, requires = "cut_after")]
     reset: bool,
     /// Pass nothing on after BYTES
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = |text: &str| Directed::parse(text, bytes))]
     stall_after: Vec<Directed<u64>>,
     /// Pass on BYTES per second
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = |text: &str| Directed::parse(text, bytes))]
     rate: Vec<Directed<u64>>,
 }
 
