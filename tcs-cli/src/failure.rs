@@ -23,11 +23,6 @@ pub(crate) enum Exit {
     Interrupted = 130,
 }
 
-/// The exit codes, the same for all commands that connect.
-pub(crate) const EXIT_CODES: &str = "\
-Exit codes: 0 fine, 1 rejected or an error of the server, 2 wrong usage, \
-3 cannot connect, 4 too late, 5 wrong framing or format, 6 closed too early";
-
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
@@ -53,6 +48,12 @@ impl Failure {
 
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self::new(Exit::Usage, message)
+    }
+
+    /// Adds where it has happened, in front of the message.
+    pub(crate) fn within(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}{}", self.message);
+        self
     }
 
     /// Adds what to do.

@@ -24,8 +24,8 @@ use tokio::{io::AsyncWriteExt as _, time};
 
 use crate::{
     failure::{Exit, Failure},
+    options::duration,
     socket::Socket,
-    values::duration,
 };
 
 /// The server, and how to reach it.
@@ -135,35 +135,35 @@ impl Target {
 impl Connector {
     /// Connects, and returns the stream.
     pub(crate) async fn connect(&self) -> Result<Stream, Failure> {
-        let address = &self.endpoint;
-        let options = ConnectOptions::new().connect_timeout(self.connect_timeout);
-        let connected = options.connect::<Raw>(address.as_str()).await;
-        let connection = connected.map_err(|error| cannot_connect(error, address))?;
-        let peer = connection.peer().addr();
-        let stream = connection.into_parts()?.stream;
-        self.over(stream, peer).await
+        let socket = self.open().await?;
+        let peer = socket.peer_addr();
+        self.over(socket.into(), peer).await
     }
 
     /// Connects, and returns the stream and the socket below it.
     pub(crate) async fn connect_socket(&self) -> Result<(Stream, Socket), Failure> {
+        let socket = self.open().await?;
+        let peer = socket.peer_addr();
+        let (stream, socket) = socket.into_stream().map_err(|it| self.not_open(&it))?;
+        Ok((self.over(stream, peer).await?, socket))
+    }
+
+    async fn open(&self) -> Result<Socket, Failure> {
         let opened = time::timeout(self.connect_timeout, Socket::connect(&self.endpoint)).await;
         let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let opened = opened.and_then(|socket| {
-            let peer = socket.peer_addr();
-            Ok((peer, socket.into_stream()?))
-        });
-        let (peer, (stream, socket)) = opened.map_err(|error| {
-            let message = format!("cannot connect to {}: {error}", self.address);
-            let kind = match error.kind() {
-                io::ErrorKind::TimedOut => ErrorKind::TimedOut,
-                io::ErrorKind::InvalidInput => ErrorKind::Resolve,
-                // The standard library has no kind for it.
-                _ if message.contains("failed to lookup") => ErrorKind::Resolve,
-                _ => ErrorKind::Connect,
-            };
-            advised(Failure::new(Exit::Connect, message), kind, &self.endpoint)
-        })?;
-        Ok((self.over(stream, peer).await?, socket))
+        opened.map_err(|error| self.not_open(&error))
+    }
+
+    fn not_open(&self, error: &io::Error) -> Failure {
+        let message = format!("cannot connect to {}: {error}", self.address);
+        let kind = match error.kind() {
+            io::ErrorKind::TimedOut => ErrorKind::TimedOut,
+            io::ErrorKind::InvalidInput => ErrorKind::Resolve,
+            // The standard library has no kind for it.
+            _ if message.contains("failed to lookup") => ErrorKind::Resolve,
+            _ => ErrorKind::Connect,
+        };
+        advised(Failure::new(Exit::Connect, message), kind, &self.endpoint)
     }
 
     /// Sends the PROXY header, and performs the handshake of TLS, as the options say.

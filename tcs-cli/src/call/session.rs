@@ -16,12 +16,11 @@ use super::{
     requests::Requests,
 };
 use crate::{
-    describe,
+    describe::{self, ModuleFormat},
     escape::escaped,
     failure::{Exit, Failure},
     framing::FrameKind,
     output::{log, print},
-    payload::Format,
     wire::{Frame, Parts, Wire, disconnected, too_long},
 };
 
@@ -56,7 +55,7 @@ pub(super) struct Pending {
 }
 
 /// Connects, sends all requests, and prints what comes.
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     args.check()?;
     let mut requests = Requests::of(&args).await?;
     let stream = args.target.connect().await?;
@@ -121,6 +120,7 @@ impl Session<'_> {
                 _ => self.handle(&frame)?,
             }
             if is_message || self.failure.is_some() {
+                self.wire.go_on();
                 return self.failure.take().map_or(Ok(()), Err);
             }
         }
@@ -138,7 +138,7 @@ impl Session<'_> {
                 tokio::select! {
                     biased;
                     request = requests.next() => match request? {
-                        Some(request) => self.send(&request).await?,
+                        Some(request) => self.send(&request)?,
                         None => has_more = false,
                     },
                     frame = self.wire.next() => match frame? {
@@ -190,7 +190,7 @@ impl Session<'_> {
 
     /// Returns the request that must be answered next. With ids, the items of one do not give the others more time.
     fn next_due(&self) -> Option<&Pending> {
-        if self.args.messages.framing.has_ids() {
+        if self.wire.has_ids() {
             return self.in_flight.iter().min_by_key(|pending| pending.began);
         }
         self.in_flight.first()
@@ -211,30 +211,22 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn send(&mut self, request: &[u8]) -> Result<(), Failure> {
+    fn send(&mut self, request: &[u8]) -> Result<(), Failure> {
         self.sent = self.sent.wrapping_add(1);
         let number = self.sent;
-        let exchanges = self.args.messages.framing.exchanges();
-        if number > 1 && exchanges != Exchanges::Many {
+        if number > 1 && self.args.messages.framing.exchanges() != Exchanges::Many {
             let message = format!(
                 "a connection has one exchange with --framing {}",
                 self.args.messages.framing
             );
             return Err(Failure::usage(message).hint("send one request with each call"));
         }
-        if self.args.messages.framing.has_ids() {
+        if self.wire.has_ids() {
             let limit = u32::try_from(self.args.replies.timeout.as_millis()).unwrap_or(u32::MAX);
-            self.wire.queue_with(|framing, out| {
-                framing.set_id(number);
-                framing.notice(Notice::Deadline(limit), out)
-            });
+            self.wire.queue_notice(Notice::Deadline(limit), number);
         }
         self.wire.queue(request, number)?;
         self.log_verbose(|| format!("request {number}: {}", text_or_hex(request)));
-        if exchanges == Exchanges::OneUntilHalfClose {
-            // What fails here, the wait for the reply tells.
-            drop(self.wire.close_half().await);
-        }
         if self.args.replies.count > 0 {
             self.in_flight.push(Pending {
                 number,
@@ -252,7 +244,7 @@ impl Session<'_> {
         match frame.kind {
             FrameKind::Message | FrameKind::Announced(Announcement::Parts) => {
                 // A reply to no request must not fill the memory.
-                if self.args.messages.framing.has_ids() && self.position(id).is_none() {
+                if self.wire.has_ids() && self.position(id).is_none() {
                     self.log_verbose(|| format!("a reply to no request, with the id {id}"));
                     return Ok(());
                 }
@@ -279,7 +271,7 @@ impl Session<'_> {
 
     /// Lets the server send more items, if the framing limits them.
     fn return_credit(&mut self, id: u32, length: usize) {
-        if !self.args.messages.framing.has_ids() || self.position(id).is_none() {
+        if !self.wire.has_ids() || self.position(id).is_none() {
             return;
         }
         let received = self.uncredited.entry(id).or_default();
@@ -287,16 +279,13 @@ impl Session<'_> {
         if *received >= Notice::INITIAL_CREDIT as usize / 2 {
             let credit = Notice::Credit(u32::try_from(*received).unwrap_or(u32::MAX));
             *received = 0;
-            self.wire.queue_with(|framing, out| {
-                framing.set_id(id);
-                framing.notice(credit, out)
-            });
+            self.wire.queue_notice(credit, id);
         }
     }
 
     /// Returns where the request with this id is, or the oldest without ids.
     fn position(&self, id: u32) -> Option<usize> {
-        if self.args.messages.framing.has_ids() {
+        if self.wire.has_ids() {
             return self
                 .in_flight
                 .iter()
@@ -387,9 +376,8 @@ impl Session<'_> {
 
     /// Adds what the operation should be, if the server describes itself.
     async fn suggest(&mut self, name: &str) {
-        let format = match self.args.messages.view.format {
-            Format::Messagepack => describe::ModuleFormat::Messagepack,
-            _ => describe::ModuleFormat::Json,
+        let Some(format) = ModuleFormat::of(self.args.messages.view.format) else {
+            return;
         };
         let limit = self.args.replies.timeout.min(describe::PATIENCE);
         let contract = describe::fetch(&mut self.wire, format, limit);

@@ -68,11 +68,6 @@ impl FramingSpec {
             (requests, _) => requests,
         }
     }
-
-    /// Returns `true` if frames have the ids of their requests.
-    pub(crate) fn has_ids(&self) -> bool {
-        self.replies.is_none() && (self.requests)().has_ids()
-    }
 }
 
 impl Default for FramingSpec {

@@ -237,3 +237,20 @@ async fn wrong_description_is_told_with_what_to_do() {
         peer.followed().await;
     }
 }
+
+#[tokio::test]
+async fn description_comes_after_the_end_of_the_request_where_that_ends_it() {
+    let script = r#"expect {"describe":{}}
+send {"describe":"{\"protocol\":\"Bank\",\"operations\":[]}"}
+close"#;
+    let options = ["-f", "until-eof", "--format", "json"];
+    let peer = scripted(script, &options).await;
+    let describe = [
+        &["describe", &peer.address][..],
+        &options,
+        &["--timeout", "5s"],
+    ]
+    .concat();
+    assert_eq!(printed(ran(&describe).await), ["Bank"]);
+    peer.followed().await;
+}
