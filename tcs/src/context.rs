@@ -284,6 +284,7 @@ impl<'a, Session> Context<'a, Session> {
     note = "write `#[state]` before what all connections share, `#[session]` before what one keeps",
     note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext`"
 )]
+#[doc(alias = "extractor")]
 pub trait FromContext<'a>: Sized {
     /// Takes the value from the connection, or rejects the request.
     fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection>;

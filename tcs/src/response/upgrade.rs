@@ -22,7 +22,7 @@ use crate::transport::Stream;
 #[expect(clippy::exhaustive_enums, reason = "it has no values")]
 pub enum NoUpgrade {}
 
-/// What takes a connection over after a reply. Created by [`Response::upgrade`](crate::Response::upgrade).
+/// The code that takes a connection over after a reply. Created by [`Response::upgrade`](crate::Response::upgrade).
 ///
 /// A function whose return type is `Response<T, Upgrade<'_>>` may return one.
 pub struct Upgrade<'a>(Option<Box<dyn TakeOver + 'a>>);

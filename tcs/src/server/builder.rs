@@ -452,6 +452,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// bucket with room for the requests of one second counts them, and the bucket stays when the peer reconnects. A
     /// [`Channel`](crate::Channel) sends such a request again after a wait, so its callers see a delay.
     /// [`bind`](Self::bind) rejects zero.
+    #[doc(alias = "rate limit")]
     pub fn max_request_rate_per_address(mut self, per_second: impl Into<Option<u32>>) -> Self {
         self.settings.limits.max_request_rate_per_address = per_second.into().unwrap_or(u32::MAX);
         self

@@ -31,7 +31,7 @@ use crate::{
     runtime::{Instead, inside_runtime},
 };
 
-/// What the events of a [`Channel`] are, from [`Events::next`].
+/// An event of a [`Channel`], or a gap in its events, from [`Events::next`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChannelEvent<E> {

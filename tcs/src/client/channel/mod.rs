@@ -209,6 +209,7 @@ mod upkeep;
 /// }
 /// # fn main() { std::hint::black_box(share as fn(_)); }
 /// ```
+#[doc(alias("pool", "reconnect", "retry"))]
 pub struct Channel<F: Framing = LengthPrefixed> {
     pool: Arc<Pool<F>>,
     options: CallOptions,

@@ -521,6 +521,19 @@ mod tests {
         assert_eq!(keepalive::<Lines>(), Some(1));
     }
 
+    /// A test of the pages compares these with `docs/limits.md`, by the documentation of the settings.
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let options = ChannelOptions::<Lines>::new("127.0.0.1:1");
+        let upkeep = options.upkeep;
+        assert_eq!(upkeep.idle_timeout, Some(Duration::from_mins(4)));
+        assert_eq!((upkeep.ping_interval, upkeep.max_age), (None, None));
+        assert_eq!(options.backoff.min, Duration::from_millis(100));
+        assert_eq!(options.backoff.max, Duration::from_secs(10));
+        assert_eq!((options.connections, options.deadline), (1, None));
+        assert!(options.retries);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn server_that_restarts_is_waited_for_until_the_longest_backoff_though_another_fails_for_good()
      {
