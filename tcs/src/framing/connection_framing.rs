@@ -16,7 +16,9 @@
 
 use super::{
     Announcement, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, ReadState, Side,
-    detection::Decision, notice::PING, parse::OVERHEAD,
+    detection::Decision,
+    notice::PING,
+    parse::{OVERHEAD, SKIP_FACTOR},
 };
 use crate::Rejection;
 
@@ -135,12 +137,24 @@ impl<F: Framing> ConnectionFraming<F> {
         &mut self.inner
     }
 
-    /// Returns the length of the frame at the start of `bytes`, or an upper bound for messages within `limit`.
+    /// Returns an upper bound for the length of the incomplete frame at the start of `bytes`, whose message is within
+    /// `limit`. The bound is close if the bytes say how long the message is.
     pub fn frame_len_bound(&self, bytes: &[u8], limit: usize) -> usize {
-        let most = limit.saturating_add(OVERHEAD);
-        self.inner
-            .frame_len(bytes)
-            .map_or(most, |length| length.min(most))
+        // With a limit that is too small, a framing returns the length of a message in place of waiting for its end, if
+        // it is at most four times that limit.
+        let mut smaller = limit;
+        while F::HAS_INDEPENDENT_FRAMES && smaller > OVERHEAD {
+            smaller = smaller.div_ceil(SKIP_FACTOR);
+            let input = Input::new(bytes, smaller, Side::Server, ReadState::Idle);
+            match F::default().parse(input) {
+                Ok(None) => {}
+                Ok(Some(frame)) if frame.kind == FrameKind::Oversized => {
+                    return frame.oversized_len().min(limit).saturating_add(OVERHEAD);
+                }
+                _ => break,
+            }
+        }
+        limit.saturating_add(OVERHEAD)
     }
 
     /// Appends a frame with a rejection. Returns `true` if the framing has a frame for this rejection.

@@ -6,8 +6,8 @@ use super::{
     Announcement, Detection, FrameError, FrameKind, Framing, HasIds, Input, Notice, ParsedFrame,
     Side,
     headers::{
-        MAX_LENGTH, PREFIX_LEN, control_or_oversized, frame_len, reject_text, write_length,
-        write_notice, write_rejection,
+        MAX_LENGTH, PREFIX_LEN, control_or_oversized, reject_text, write_length, write_notice,
+        write_rejection,
     },
 };
 use crate::Rejection;
@@ -112,10 +112,6 @@ impl Framing for Multiplexed {
             return Err(FrameError::malformed(text));
         }
         Ok(Some(frame.with_id(id)))
-    }
-
-    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        frame_len::<HEADER_LEN>(bytes)
     }
 
     #[inline]
