@@ -1,7 +1,8 @@
 //! The task that reads and writes for all callers of a channel.
 
 use std::{
-    future::poll_fn,
+    convert::Infallible,
+    future::{pending, poll_fn},
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -14,7 +15,6 @@ use super::{
     pending_calls::{FailedCall, PendingCall},
     subchannel::Subchannel,
     subchannel_state::{SubchannelState, tick_limit, ticks_in},
-    upkeep::Upkeep,
 };
 use crate::{
     Error,
@@ -50,7 +50,6 @@ pub(super) struct Driver<F: Framing> {
     /// End calls that are late, and find cancels without an answer. A call counts ticks instead of reading the clock. There
     /// are ticks while slots are in use.
     ticks: Option<Interval>,
-    upkeep: Option<Upkeep<F>>,
 }
 
 impl<F: Framing> Driver<F> {
@@ -58,8 +57,6 @@ impl<F: Framing> Driver<F> {
     pub(super) fn attach(subchannel: &Arc<Subchannel<F>>, connection: Connection<F>) -> Self {
         let subchannel = Arc::clone(subchannel);
         let tick_limit = tick_limit::<F>(&subchannel.options);
-        let connector = subchannel.connector.as_ref();
-        let upkeep = connector.and_then(|it| Upkeep::new(&it.upkeep, it.backoff));
         let mut wakers = Vec::new();
         let mut wire = subchannel.attach(connection, &mut wakers);
         wake_all(wakers.drain(..));
@@ -76,20 +73,19 @@ impl<F: Framing> Driver<F> {
                 period.clamp(Duration::from_millis(1), MAX_TIMEOUT)
             }),
             ticks: None,
-            upkeep,
         }
     }
 
     /// Serves the only connection of a channel.
     pub(super) async fn run(mut self) {
-        self.serve().await;
+        self.serve(pending()).await;
     }
 
-    /// Reads and writes until the connection ends, and closes it. Returns why it has ended. A panic of the framing, or of a
-    /// stream of the user's, ends it.
-    pub(super) async fn serve(&mut self) -> Arc<Fault> {
+    /// Reads and writes until the connection ends, and closes it. Returns why it has ended. Polls `upkeep` meanwhile. A
+    /// panic of the framing, or of a stream of the user's, ends the connection.
+    pub(super) async fn serve(&mut self, upkeep: impl Future<Output = Infallible>) -> Arc<Fault> {
         let ended = {
-            let mut serving = pin!(self.read_and_write());
+            let mut serving = pin!(self.read_and_write(upkeep));
             poll_fn(|cx| poll_caught(serving.as_mut(), cx)).await
         };
         ended.unwrap_or_else(|payload| {
@@ -102,15 +98,14 @@ impl<F: Framing> Driver<F> {
     }
 
     /// Reads and writes until the connection fails, or is not needed any more. Then closes it.
-    async fn read_and_write(&mut self) -> Arc<Fault> {
+    async fn read_and_write(&mut self, upkeep: impl Future<Output = Infallible>) -> Arc<Fault> {
+        let mut upkeep = pin!(upkeep);
         let fault = poll_fn(|cx| match self.poll(cx) {
             Poll::Ready(fault) => Poll::Ready(fault),
             Poll::Pending => match self.poll_ticks(cx) {
                 Poll::Ready(fault) => Poll::Ready(fault),
                 Poll::Pending => {
-                    if let Some(upkeep) = &mut self.upkeep {
-                        upkeep.poll(cx, &self.subchannel, self.wire.end_offset());
-                    }
+                    let _: Poll<Infallible> = upkeep.as_mut().poll(cx);
                     Poll::Pending
                 }
             },
@@ -130,11 +125,6 @@ impl<F: Framing> Driver<F> {
     /// Returns `true` if no call is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.subchannel.lock().is_idle()
-    }
-
-    /// Returns the connection that was opened to replace this one.
-    pub(super) fn take_replacement(&mut self) -> Option<Connection<F>> {
-        self.upkeep.as_mut()?.take_replacement()
     }
 
     /// Shuts the sending half down, which may take up to [`CLOSE_TIMEOUT`] if the server does not read. A call that comes

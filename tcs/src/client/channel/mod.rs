@@ -10,7 +10,7 @@
 //! call ── request ──────►│ RequestQueue            │────► Reconnector
 //!    ◄─── reply ─────────│ PendingCalls            │◄────   Connector  opens a Connection
 //!                        │ Link: is it connected?  │        Driver     reads and writes its Wire
-//!                        └─────────────────────────┘          Upkeep   pings, closes, replaces
+//!                        └─────────────────────────┘          upkeep   pings, closes, replaces
 //! Events ◄───────────────  Subscribers  ◄─────────────────
 //! ```
 //!

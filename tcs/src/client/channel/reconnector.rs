@@ -10,7 +10,10 @@ use tokio::{
 };
 use tracing::{Instrument as _, info_span};
 
-use super::{connector::Connector, driver::Driver, subchannel::Subchannel, subchannel_state::Link};
+use super::{
+    connector::Connector, driver::Driver, subchannel::Subchannel, subchannel_state::Link,
+    upkeep::keep_up,
+};
 use crate::{
     Error,
     client::{connection::Connection, fault::Fault},
@@ -150,7 +153,9 @@ impl<F: Framing> Reconnector<F> {
         } else {
             tracing::debug!(%peer, "connected");
         }
-        let fault = driver.serve().await;
+        let mut replacement = None;
+        let upkeep = keep_up(subchannel, connector, &mut replacement);
+        let fault = driver.serve(upkeep).await;
         let was_idle = driver.is_idle();
         let error = fault.later_error(&peer);
         let lived = start.elapsed();
@@ -163,7 +168,6 @@ impl<F: Framing> Reconnector<F> {
             self.failures = self.failures.saturating_add(1);
             lock(&connector.address_stats).record(peer.addr(), false);
         }
-        let replacement = driver.take_replacement();
         self.wait = if self.failures > 0 {
             connector.backoff.after(self.failures)
         } else if replacement.is_none() && fault.is_by_server() {

@@ -5,7 +5,7 @@ use std::{mem::replace, panic::catch_unwind, sync::Arc, task::Waker, thread::pan
 use tokio::sync::{Notify, watch};
 
 use super::{
-    connector::{BoxFuture, Connector},
+    connector::Connector,
     health::is_server_failure,
     pending_calls::{FailedCall, PendingCall},
     reconnector::Reconnector,
@@ -163,13 +163,6 @@ impl<F: Framing> Subchannel<F> {
         panicked
     }
 
-    /// Opens another connection, for the same place, if the channel reconnects.
-    #[cold]
-    pub(super) fn connect_again(&self) -> Option<BoxFuture<Result<Connection<F>>>> {
-        let (connector, index) = (Arc::clone(self.connector.as_ref()?), self.index);
-        Some(Box::pin(async move { connector.connect(index).await }))
-    }
-
     /// Sets the state after an attempt to connect, and notifies the calls that wait.
     pub(super) fn set_link(&self, link: Link) {
         let mut state = self.lock();
@@ -218,6 +211,11 @@ impl<F: Framing> Subchannel<F> {
     /// Returns `true` if a call waits for a connection, or if its events have a receiver.
     pub(super) fn is_wanted(&self) -> bool {
         self.lock().is_wanted || !self.subscribers.is_empty()
+    }
+
+    /// Returns `true` if no call is in flight, and no events are received.
+    pub(super) fn is_unused(&self, state: &SubchannelState<F>) -> bool {
+        state.is_idle() && self.subscribers.is_empty()
     }
 
     /// Returns the server's end of the connection, or of the last one.
