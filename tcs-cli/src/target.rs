@@ -35,9 +35,6 @@ pub(crate) struct Target {
     /// The server: HOST:PORT, tls://HOST:PORT or unix:PATH
     #[arg(value_name = "HOST:PORT", help_heading = None::<&str>)]
     pub(crate) address: String,
-    /// HOST:PORT is the path of a Unix socket
-    #[arg(long, conflicts_with_all = ["tls", "proxy"])]
-    unix: bool,
     /// Use TLS, with the roots of the system
     #[arg(long)]
     tls: bool,
@@ -85,12 +82,7 @@ impl Target {
     pub(crate) fn prepare(&self) -> Result<Connector, Failure> {
         let of_tls = self.address.strip_prefix("tls://");
         let has_tls = self.tls || of_tls.is_some();
-        let address = of_tls.unwrap_or(&self.address);
-        let endpoint = if self.unix {
-            format!("unix:{address}")
-        } else {
-            address.to_owned()
-        };
+        let endpoint = of_tls.unwrap_or(&self.address).to_owned();
         if endpoint.starts_with("unix:") && (has_tls || self.proxy.is_some()) {
             let message =
                 "--tls and --proxy are for HOST:PORT, and not for the path of a Unix socket";
@@ -150,7 +142,10 @@ impl Connector {
 
     async fn open(&self) -> Result<Socket, Failure> {
         let opened = time::timeout(self.connect_timeout, Socket::connect(&self.endpoint)).await;
-        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let opened = opened.unwrap_or_else(|_| {
+            let message = format!("no answer within {:?}", self.connect_timeout);
+            Err(io::Error::new(io::ErrorKind::TimedOut, message))
+        });
         opened.map_err(|error| self.not_open(&error))
     }
 
@@ -159,8 +154,6 @@ impl Connector {
         let kind = match error.kind() {
             io::ErrorKind::TimedOut => ErrorKind::TimedOut,
             io::ErrorKind::InvalidInput => ErrorKind::Resolve,
-            // The standard library has no kind for it.
-            _ if message.contains("failed to lookup") => ErrorKind::Resolve,
             _ => ErrorKind::Connect,
         };
         advised(Failure::new(Exit::Connect, message), kind, &self.endpoint)
@@ -209,6 +202,8 @@ fn advised(failure: Failure, kind: ErrorKind, address: &str) -> Failure {
     let has = |part: &str| text.contains(part);
     if kind == ErrorKind::Resolve {
         failure.hint("write the address as HOST:PORT, tls://HOST:PORT or unix:PATH")
+    } else if has("failed to lookup") {
+        failure.hint("check the name of the host")
     } else if has("refused") || has("No such file") {
         failure.hint("nothing listens there: start the server, or check the address")
     } else if kind == ErrorKind::TimedOut {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tcs::RejectionKind;
 
 use super::{Args, session::Pending};
 use crate::{
@@ -62,17 +61,4 @@ pub(super) fn text_or_hex(message: &[u8]) -> String {
         Ok(_) => escaped(message),
         Err(_) => to_hex(message),
     }
-}
-
-/// Returns what to do about a rejection.
-pub(super) fn advice(kind: RejectionKind) -> Option<&'static str> {
-    Some(match kind {
-        RejectionKind::BadRequest => "check --format and the request",
-        RejectionKind::TooLarge => "send less at once, or raise `max_frame_len` of the server",
-        RejectionKind::Busy | RejectionKind::TooManyConnections | RejectionKind::GoingAway => {
-            "call again later"
-        }
-        RejectionKind::ProtocolError => "check --framing and the port",
-        _ => return None,
-    })
 }

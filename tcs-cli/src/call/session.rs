@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Args,
-    outcome::{advice, closed_unanswered, is_error, not_sent_in_time, text_or_hex, timed_out},
+    outcome::{closed_unanswered, is_error, not_sent_in_time, text_or_hex, timed_out},
     requests::Requests,
 };
 use crate::{
@@ -349,15 +349,7 @@ impl Session<'_> {
             Some(number) if self.are_many => format!("request {number} was rejected"),
             _ => "rejected".to_owned(),
         };
-        let text = match text {
-            [] => String::new(),
-            text => format!(": {}", escaped(text)),
-        };
-        let failure = Failure::new(Exit::Rejected, format!("{what} ({kind}){text}"));
-        let failure = match advice(kind) {
-            Some(advice) => failure.hint(advice),
-            None => failure,
-        };
+        let failure = Failure::rejected(&what, kind, text);
         if kind.is_final() {
             return Err(failure);
         }
