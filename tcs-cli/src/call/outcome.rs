@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Args, session::Pending};
+use super::{
+    Args,
+    session::{GREETING, Pending},
+};
 use crate::{
     escape::{escaped, to_hex},
     failure::{Exit, Failure},
@@ -30,11 +33,10 @@ pub(super) fn is_error(args: &Args, message: &[u8]) -> Result<bool, Failure> {
 
 /// Returns the failure after the end of a connection on which these requests wait.
 pub(super) fn closed_unanswered(args: &Args, in_flight: &[Pending]) -> Failure {
-    let some = in_flight.iter().any(|pending| pending.has_reply);
-    let before = if some {
-        "before the last reply"
-    } else {
-        "without a reply"
+    let before = match in_flight.first() {
+        Some(first) if first.number == GREETING => "without a greeting",
+        _ if in_flight.iter().any(|pending| pending.has_reply) => "before the last reply",
+        _ => "without a reply",
     };
     let message = format!("the server closed the connection {before}");
     let failure = Failure::new(Exit::Closed, message);
