@@ -248,9 +248,7 @@ async fn reply(wire: &mut Wire<Stream>) -> Result<Option<Vec<u8>>, Failure> {
             FrameKind::Control(code) => match RejectionKind::from_code(code) {
                 None => {}
                 Some(kind) if kind.is_final() => {
-                    let text = escaped(&frame.payload);
-                    let message = format!("rejected ({kind}): {text}");
-                    return Err(Failure::new(Exit::Rejected, message));
+                    return Err(Failure::rejected("rejected", kind, &frame.payload));
                 }
                 Some(_) if is_other => {}
                 Some(_) => return Ok(None),

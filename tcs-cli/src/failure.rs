@@ -2,7 +2,9 @@
 
 use std::{error::Error as StdError, fmt, process::ExitCode};
 
-use tcs::ErrorKind;
+use tcs::{ErrorKind, RejectionKind};
+
+use crate::escape::escaped;
 
 /// The exit codes, which `--help` documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,25 @@ impl Failure {
             message: message.to_string(),
             hint: None,
         }
+    }
+
+    /// A rejection by the server. `what` says what was rejected.
+    pub(crate) fn rejected(what: &str, kind: RejectionKind, text: &[u8]) -> Self {
+        let text = match text {
+            [] => String::new(),
+            text => format!(": {}", escaped(text)),
+        };
+        let failure = Self::new(Exit::Rejected, format_args!("{what} ({kind}){text}"));
+        let hint = match kind {
+            RejectionKind::BadRequest => "check --format and the request",
+            RejectionKind::TooLarge => "send less at once, or raise `max_frame_len` of the server",
+            RejectionKind::Busy | RejectionKind::TooManyConnections | RejectionKind::GoingAway => {
+                "call again later"
+            }
+            RejectionKind::ProtocolError => "check --framing and the port",
+            _ => return failure,
+        };
+        failure.hint(hint)
     }
 
     pub(crate) fn usage(message: impl fmt::Display) -> Self {

@@ -285,8 +285,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// its half after it.
     pub(crate) fn queue(&mut self, message: &[u8], id: u32) -> Result<(), Failure> {
         self.is_sent = false;
-        self.must_close =
-            self.exchanges == Exchanges::OneUntilHalfClose && self.framing.side() == Side::Client;
+        let is_client = self.framing.side() == Side::Client;
+        self.must_close |= is_client && self.exchanges == Exchanges::OneUntilHalfClose;
         let written = self.framing.write(message, id, &mut self.unsent);
         written.map_err(|error| {
             let message = format!("the framing cannot carry the message: {error}");

@@ -65,7 +65,7 @@ impl RequestError {
     /// Returns what to do about it.
     pub(super) const fn advice(self) -> &'static str {
         match self {
-            Self::NoFrame | Self::Unexpected => {
+            Self::NoFrame | Self::Unexpected | Self::Rejected(RejectionKind::ProtocolError) => {
                 "choose the --framing of the server, and --greeting if it speaks first"
             }
             Self::Rejected(

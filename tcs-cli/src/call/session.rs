@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Args,
-    outcome::{advice, closed_unanswered, is_error, not_sent_in_time, text_or_hex, timed_out},
+    outcome::{closed_unanswered, is_error, not_sent_in_time, text_or_hex, timed_out},
     requests::Requests,
 };
 use crate::{
@@ -26,6 +26,9 @@ use crate::{
 
 /// How long the end of the stream may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The number of the greeting, which has no request. So has the id of its frame.
+pub(super) const GREETING: u32 = 0;
 
 struct Session<'a> {
     args: &'a Args,
@@ -48,7 +51,7 @@ struct Session<'a> {
 }
 
 pub(super) struct Pending {
-    number: u32,
+    pub(super) number: u32,
     began: Instant,
     pub(super) has_reply: bool,
     replies_left: u32,
@@ -98,32 +101,20 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Waits for what the server says first, as for the reply to a request.
     async fn greeting(&mut self) -> Result<(), Failure> {
         let began = Instant::now();
-        loop {
-            let frame = timeout(self.left(began), self.wire.next()).await;
-            let frame = frame.map_err(|_| timed_out("greeting", self.args.replies.timeout))??;
-            let frame = frame.ok_or_else(|| {
-                Failure::new(
-                    Exit::Closed,
-                    "the server closed the connection without a greeting",
-                )
-            })?;
-            let is_message = frame.kind == FrameKind::Message;
-            match frame.kind {
-                // No request has its id.
-                FrameKind::Message | FrameKind::Announced(Announcement::Parts) => {
-                    if let Some(message) = self.parts.add(&frame, self.limit)? {
-                        self.reply(&message, frame.id)?;
-                    }
-                }
-                _ => self.handle(&frame)?,
-            }
-            if is_message || self.failure.is_some() {
-                self.wire.go_on();
-                return self.failure.take().map_or(Ok(()), Err);
-            }
+        self.in_flight.push(Pending {
+            number: GREETING,
+            began,
+            has_reply: false,
+            replies_left: 1,
+        });
+        while !self.in_flight.is_empty() {
+            self.receive(GREETING, began).await?;
         }
+        self.wire.go_on();
+        self.failure.take().map_or(Ok(()), Err)
     }
 
     /// Sends the requests, and receives their replies.
@@ -160,10 +151,9 @@ impl Session<'_> {
     /// Takes the next frame. Request `number`, which was sent at `began`, must be answered next.
     async fn receive(&mut self, number: u32, began: Instant) -> Result<(), Failure> {
         let Ok(frame) = timeout(self.left(began), self.wire.next()).await else {
-            let what = if self.are_many {
-                format!("reply to request {number}")
-            } else {
-                "reply".to_owned()
+            let what = match number {
+                GREETING => "greeting".to_owned(),
+                number => format!("reply{}", self.to_request(Some(number))),
             };
             return Err(timed_out(&what, self.args.replies.timeout));
         };
@@ -302,29 +292,22 @@ impl Session<'_> {
         }
         let is_error = is_error(self.args, message)?;
         self.print("", message)?;
+        let place = self.position(id);
         if is_error {
-            let message = match self
-                .position(id)
-                .and_then(|place| self.in_flight.get(place))
-            {
-                Some(pending) if self.are_many => {
-                    format!("the reply to request {} is an error", pending.number)
-                }
-                _ => "the reply is an error".to_owned(),
-            };
+            let number = place.and_then(|place| self.in_flight.get(place));
+            let request = self.to_request(number.map(|pending| pending.number));
+            let message = format!("the reply{request} is an error");
             self.note_failure(Failure::new(Exit::Rejected, message));
         }
-        let Some(place) = self.position(id) else {
-            return Ok(());
-        };
-        let is_last = match &self.args.replies.until {
-            Some(until) => until.as_bytes() == message,
-            None => true,
-        };
-        let Some(pending) = self.in_flight.get_mut(place) else {
+        let Some((place, pending)) = place.zip(place.and_then(|it| self.in_flight.get_mut(it)))
+        else {
             return Ok(());
         };
         let (number, elapsed) = (pending.number, pending.began.elapsed());
+        let is_last = match &self.args.replies.until {
+            Some(until) if number != GREETING => until.as_bytes() == message,
+            _ => true,
+        };
         pending.has_reply = true;
         pending.began = Instant::now();
         pending.replies_left -= u32::from(is_last);
@@ -332,8 +315,19 @@ impl Session<'_> {
             self.in_flight.remove(place);
             self.uncredited.remove(&id);
         }
-        self.log_verbose(|| format!("reply to request {number} after {elapsed:.1?}"));
+        match number {
+            GREETING => self.log_verbose(|| format!("greeting after {elapsed:.1?}")),
+            _ => self.log_verbose(|| format!("reply to request {number} after {elapsed:.1?}")),
+        }
         Ok(())
+    }
+
+    /// Returns which request something answers, if there are several.
+    fn to_request(&self, number: Option<u32>) -> String {
+        match number {
+            Some(number) if self.are_many && number != GREETING => format!(" to request {number}"),
+            _ => String::new(),
+        }
     }
 
     fn control(&mut self, code: u8, text: &[u8], id: u32) -> Result<(), Failure> {
@@ -346,18 +340,12 @@ impl Session<'_> {
         let place = self.position(id);
         let number = place.and_then(|place| Some(self.in_flight.get(place)?.number));
         let what = match number {
-            Some(number) if self.are_many => format!("request {number} was rejected"),
+            Some(number) if self.are_many && number != GREETING => {
+                format!("request {number} was rejected")
+            }
             _ => "rejected".to_owned(),
         };
-        let text = match text {
-            [] => String::new(),
-            text => format!(": {}", escaped(text)),
-        };
-        let failure = Failure::new(Exit::Rejected, format!("{what} ({kind}){text}"));
-        let failure = match advice(kind) {
-            Some(advice) => failure.hint(advice),
-            None => failure,
-        };
+        let failure = Failure::rejected(&what, kind, text);
         if kind.is_final() {
             return Err(failure);
         }

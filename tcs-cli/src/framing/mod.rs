@@ -187,7 +187,12 @@ fn single(text: &str) -> Result<Make, String> {
         }
         ("prefixed" | "length-field", arguments) => copies(length_field(name, arguments)?),
         ("duplex", _) => return Err("`duplex` cannot be a part of `duplex`".into()),
-        _ => return Err(format!("no framing is called `{text}`\n{LONG_HELP}")),
+        _ => {
+            return Err(format!(
+                "no framing is called `{text}`\n{}",
+                LONG_HELP.trim_end()
+            ));
+        }
     };
     Ok(made)
 }

@@ -6,7 +6,7 @@ use tcs::{
     framing::{Lines, Multiplexed},
     server_protocol,
 };
-use tcs_tests::start;
+use tcs_tests::{gate, start, tester};
 
 use crate::{Ran, fails, printed, ran, scripted};
 
@@ -156,6 +156,15 @@ async fn server_without_a_description_is_told() {
         1,
         "the server does not describe itself\n  give its module the option `describe`",
     );
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn server_of_another_framing_is_told() {
+    let server = start(ConcurrentServer::new(tester::<Lines>(&gate()))).await;
+    let address = server.addr().to_string();
+    let described = ran(&["describe", &address]).await;
+    fails(&described, 1, "\n  check --framing and the port");
     server.stopped().await;
 }
 

@@ -254,7 +254,6 @@ async fn a_path_has_neither_tls_nor_a_proxy_header() {
         (&["unix:/nowhere", "--tls"][..], "--tls"),
         (&["unix:/nowhere", "--proxy", "192.0.2.1:1"], "--proxy"),
         (&["tls://unix:/nowhere"], "--tls"),
-        (&["--unix", "tls:///nowhere"], "--tls"),
     ] {
         let all = [&["bench", "-n", "1"], target].concat();
         let finished = tcs(&all).finished().await;
