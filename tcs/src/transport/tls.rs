@@ -22,7 +22,7 @@ use super::{
     Handshake, Stream, close,
     handshake::nothing_sent,
     pem::{provider, read_identity, read_roots},
-    tls_error::explain,
+    tls_error::explain_handshake,
 };
 use crate::{ConnectionInfo, Error, FromContext, Peer, Rejection, Result};
 
@@ -241,7 +241,7 @@ impl Handshake for Tls {
         };
         // The peer receives an alert with the problem. If sending it fails, the peer is gone.
         timeout(FAILED_HANDSHAKE_LINGER, close(stream)).await.ok();
-        Err(explain(error, "client"))
+        Err(explain_handshake(error, "client"))
     }
 
     fn may_change_addr(&self, _peer: &Peer) -> bool {
