@@ -173,7 +173,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// # Errors
     ///
     /// Returns [`Setting`](crate::ErrorKind::Setting) and [`Runtime`](crate::ErrorKind::Runtime) as
-    /// [`bind`](Self::bind) does.
+    /// [`bind`](Self::bind) does; and `Setting` if the server has a handshake, a listener, or an
+    /// [`on_listening`](Self::on_listening).
     ///
     /// # Panics
     ///
@@ -191,8 +192,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         peer: Peer,
     ) -> Result<Report> {
         inside_runtime("serve_stream()", Instead::Nothing)?;
-        let instead = "call `perform` of the handshake before";
-        let (shared, settings) = self.shared(false, instead)?;
+        self.check_for_stream()?;
+        let (shared, settings) = self.shared()?;
         let registry = settings.registry();
         let new = NewConnection::register(&registry, Stream::new(stream), peer, None);
         let span = new.span();

@@ -225,11 +225,29 @@ async fn handshake_without_connections_that_it_is_for_is_an_error() {
     let error = within(serving)
         .await
         .expect_err("its peer would be unencrypted");
-    let expected = format!("{reason}call `perform` of the handshake before");
+    let expected = "handshake is not for `serve_stream`; call `perform` of the handshake before";
     assert_eq!(
         (error.kind(), error.to_string()),
-        (ErrorKind::Setting, expected)
+        (ErrorKind::Setting, expected.to_owned())
     );
+}
+
+#[tokio::test]
+async fn stream_of_ones_own_needs_no_listener() {
+    let server = || ConcurrentServer::new(Knows);
+    for (server, setting) in [
+        (server().listener(memory().0), "listener"),
+        (server().on_listening(|_| {}), "on_listening"),
+    ] {
+        let (_near, far) = tokio::io::duplex(1);
+        let serving = within(server.serve_stream(far, Peer::unnamed())).await;
+        let error = serving.expect_err("it listens at nothing");
+        let expected = format!("{setting} is not for `serve_stream`, which serves one stream");
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (ErrorKind::Setting, expected)
+        );
+    }
 }
 
 /// A fact replaces that of the same type, and stands beside those of others.
