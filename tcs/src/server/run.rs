@@ -28,7 +28,7 @@ use super::{
 use crate::{
     Error, Peer, Result,
     protocol::ServerProtocol,
-    runtime::{Instead, block_on, inside_runtime},
+    runtime::{block_on, inside_runtime},
     transport::Stream,
 };
 
@@ -46,7 +46,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// This method is cancel safe. Dropping the future frees the port.
     pub async fn bind(self) -> Result<BoundServer> {
-        inside_runtime("bind()", Instead::Run)?;
+        inside_runtime("bind()")?;
         self.unbound()?.bind().await
     }
 
@@ -79,7 +79,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Dropping the future closes the listener and aborts every connection.
     #[doc(alias = "serve")]
     pub async fn listen(self) -> Result<Report> {
-        inside_runtime("listen()", Instead::Run)?;
+        inside_runtime("listen()")?;
         bind_or_log(self.unbound()).await?.listen().await
     }
 
@@ -106,7 +106,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// # }
     /// ```
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
-        inside_runtime("listen_until()", Instead::Run)?;
+        inside_runtime("listen_until()")?;
         bind_or_log(self.unbound()).await?.listen_until(stop).await
     }
 
@@ -126,7 +126,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// As for [`listen`](Self::listen).
     pub async fn listen_until_signal(self) -> Result<Report> {
-        inside_runtime("listen_until_signal()", Instead::Run)?;
+        inside_runtime("listen_until_signal()")?;
         listen_until_signal(self.unbound()).await
     }
 
@@ -191,7 +191,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: Peer,
     ) -> Result<Report> {
-        inside_runtime("serve_stream()", Instead::Nothing)?;
+        inside_runtime("serve_stream()")?;
         self.check_for_stream()?;
         let (shared, settings) = self.shared()?;
         let registry = settings.registry();

@@ -27,7 +27,7 @@ use crate::{
     },
     framing::{Framing, LengthPrefixed, Side},
     limit::check_zero,
-    runtime::{Instead, inside_runtime},
+    runtime::inside_runtime,
     sync::Mutex,
     transport::{Address, Stream},
 };
@@ -385,7 +385,7 @@ impl<F: Framing> ChannelOptions<F> {
     pub async fn connect(self) -> Result<Channel<F>> {
         let number = self.targets.len();
         let channel = self.connect_lazily()?;
-        inside_runtime("connect()", Instead::Nothing)?;
+        inside_runtime("connect()")?;
         let mut failure = None;
         let failed = |error: Error| {
             // A rejected login is returned rather than that a server is down.
