@@ -83,7 +83,7 @@ impl UnixSocketListener {
             id: hidden.id,
         };
         socket.set_nonblocking(true)?;
-        let listener = Unregistered::new(socket.into(), UnixListener::from_std);
+        let listener = Unregistered::New(socket.into());
         Ok(Self { file, listener })
     }
 }
