@@ -4,8 +4,8 @@ use crate::{ConnectionInfo, FromContext, Rejection, protocol::ServerProtocol};
 
 /// A function parameter that is made of the states of a protocol, the session, and the connection.
 ///
-/// It is for what many functions need and only some peers have, such as a login: the parameter is what is left in the
-/// session, or a rejection. `P` is the protocol, whose fields are the states. In a module of functions, it is
+/// Use it for a precondition that many functions share, such as a login: the parameter is the user who has logged in, or
+/// the request is rejected. `P` is the protocol, whose fields are the states. In a module of functions, it is
 /// `Protocol`, and the parameter has `#[context]`.
 ///
 /// Every type with [`FromContext`], which sees the connection alone, has this trait. A function that takes its session
