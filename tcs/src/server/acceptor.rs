@@ -8,7 +8,7 @@ use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 use tracing::{Instrument as _, info_span};
 
 use super::{
-    addresses::AddressUsage,
+    addresses::AddressConnection,
     admission::Admission,
     capacity::{AtCapacity, Capacity},
     connection::NewConnection,
@@ -115,7 +115,7 @@ impl Acceptor {
     fn spawn(
         &self,
         incoming: Incoming,
-        usage: Option<Arc<AddressUsage>>,
+        usage: Option<AddressConnection>,
         permit: OwnedSemaphorePermit,
     ) {
         let Incoming {

@@ -1,6 +1,6 @@
 //! What a connection counts: its requests, the one in flight of its address, and its responses.
 
-use std::{mem::take, sync::Arc};
+use std::mem::take;
 
 use tokio::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::{
     buffer::Arrival,
     protocol::ServerProtocol,
     server::{
-        addresses::{AddressRequest, AddressUsage},
+        addresses::{AddressConnection, AddressRequest},
         registry::Registration,
         shared::Shared,
         tally::Unsent,
@@ -22,12 +22,12 @@ pub(super) struct Accounts {
     is_in_flight: bool,
     /// The responses in the write buffer, including those without bytes. A response counts once it is sent.
     pub(super) unsent: Unsent,
-    /// The usage of the peer's address, which counts this connection.
-    usage: Option<Arc<AddressUsage>>,
+    /// Counts this connection for the address of the peer.
+    usage: Option<AddressConnection>,
 }
 
 impl Accounts {
-    pub(super) fn new(usage: Option<Arc<AddressUsage>>) -> Self {
+    pub(super) fn new(usage: Option<AddressConnection>) -> Self {
         Self {
             is_in_flight: false,
             unsent: Unsent::default(),

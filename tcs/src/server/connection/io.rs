@@ -29,7 +29,7 @@ use crate::{
     protocol::ServerProtocol,
     response::Returned,
     server::{
-        addresses::AddressUsage,
+        addresses::AddressConnection,
         handshakes::perform_handshakes,
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
@@ -71,7 +71,7 @@ pub(super) enum Running {
 impl Io {
     pub(super) fn new<P: ServerProtocol>(
         stream: Stream,
-        usage: Option<Arc<AddressUsage>>,
+        usage: Option<AddressConnection>,
         registration: Registration,
     ) -> Self {
         Self {
