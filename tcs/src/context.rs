@@ -12,7 +12,7 @@ use crate::{
     buffer::MemoryBudget,
     conversation::{Conversation, ConversationLimits},
     deadline::inherited,
-    drain_signal::DrainSignal,
+    draining::DrainSignal,
 };
 
 /// The properties of an open connection.
