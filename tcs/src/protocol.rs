@@ -241,6 +241,7 @@ pub use concurrency::Concurrency;
 pub use contract::{CallContract, CallOwned, Contract};
 pub use no_request::NoRequest;
 
+pub(crate) use concurrency::{is_concurrent, share_session};
 pub(crate) use no_request::{has_no_request, has_one_exchange};
 
 pub use crate::{

@@ -11,7 +11,7 @@ use super::{
     unbound::{OnListening, UnboundServer},
 };
 use crate::{
-    Peer, Rejection, Result,
+    Error, Peer, Rejection, Result,
     framing::Framing as _,
     limit::assert_parameters,
     protocol::{PushOverflow, ServerProtocol},
@@ -145,7 +145,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets how long the machine of a peer may not answer, on connections to [`address`](Self::address).
+    /// Ends a connection to [`address`](Self::address) whose machine has not answered for this time.
     ///
     /// A peer whose machine has lost its power or its network sends nothing, and would hold its connection until
     /// `idle_timeout`, or while a function waits. The system sends probes after half of this time (`SO_KEEPALIVE`,
@@ -564,10 +564,14 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Erases the types of the server.
     pub(super) fn unbound(mut self) -> Result<UnboundServer> {
-        let instead = "give each listener its own with `with_handshake`";
-        let has_address = self.settings.listens_at_address();
         let on_listening = self.on_listening.take();
-        let (shared, settings) = self.shared(has_address, instead)?;
+        let (shared, settings) = self.shared()?;
+        // Otherwise, data that should be encrypted would not be.
+        if !settings.listens_at_address() && !settings.handshakes.is_empty() {
+            let reason = "and `tls` are for the connections to `address`, and there is none; give each listener its \
+                          own with `with_handshake`";
+            return Err(Error::setting("handshake", reason));
+        }
         Ok(UnboundServer {
             shared,
             settings,
@@ -575,14 +579,24 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         })
     }
 
-    /// Checks the settings. Returns the state that the connections share. Without connections to `address`, there may
-    /// be no handshakes for them; then the error tells the user to do `instead`.
-    pub(super) fn shared(
-        self,
-        has_address: bool,
-        instead: &str,
-    ) -> Result<(Arc<Shared<P>>, Settings)> {
-        self.settings.check_handshakes(has_address, instead)?;
+    /// Rejects the settings that have no effect on a stream of one's own.
+    pub(super) fn check_for_stream(&self) -> Result<()> {
+        let (setting, instead) = if !self.settings.handshakes.is_empty() {
+            // Otherwise, data that should be encrypted would not be.
+            ("handshake", "; call `perform` of the handshake before")
+        } else if !self.settings.listeners.is_empty() {
+            ("listener", ", which serves one stream")
+        } else if self.on_listening.is_some() {
+            ("on_listening", ", which serves one stream")
+        } else {
+            return Ok(());
+        };
+        let reason = format!("is not for `serve_stream`{instead}");
+        Err(Error::setting(setting, reason))
+    }
+
+    /// Checks the settings. Returns the state that the connections share.
+    pub(super) fn shared(self) -> Result<(Arc<Shared<P>>, Settings)> {
         const { assert_parameters::<P::Framing>() };
         self.settings.check(P::Framing::MIN_MESSAGE_LEN)?;
         let shared = Shared::new(self.protocol, &self.settings, M::IS_ONCE);

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::{
     Stream,
     pem::{provider, read_certificates, read_identity, read_roots},
-    tls_error::{NotPinned, explain},
+    tls_error::{NotPinned, explain_handshake},
 };
 use crate::{Error, Result};
 
@@ -157,7 +157,7 @@ impl ClientTls {
         let stream = connector
             .connect(name, stream)
             .await
-            .map_err(|error| explain(error, "server"))?;
+            .map_err(|error| explain_handshake(error, "server"))?;
         Ok(Stream::new(stream))
     }
 }

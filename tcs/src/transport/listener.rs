@@ -59,7 +59,7 @@ pub trait Listener: Send + 'static {
     ///
     /// An error is logged, and the server calls this method again: at once if the connection was gone before it
     /// was accepted, after 100 ms otherwise. The server stops calling this method after an error that says that the
-    /// descriptor does not listen (`EINVAL`; on Linux also `EBADF`, `ENOSYS` and `ENOTSOCK`), after one of the kind
+    /// descriptor does not listen (`EINVAL`; on Unix also `EBADF` and `ENOTSOCK`; on Linux also `ENOSYS`), after one of the kind
     /// [`NotConnected`](io::ErrorKind::NotConnected), and after a panic. When no listener is left, the server drains
     /// and returns the last of these errors.
     fn accept(&mut self) -> impl Future<Output = io::Result<Option<Incoming>>> + Send;

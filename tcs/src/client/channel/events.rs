@@ -28,7 +28,7 @@ use crate::{
     framing::Framing,
     limit::check_events,
     protocol::{CallOwned, Contract, Pushes},
-    runtime::{Instead, inside_runtime},
+    runtime::inside_runtime,
 };
 
 /// An event of a [`Channel`], or a gap in its events, from [`Events::next`].
@@ -244,7 +244,7 @@ impl<P: Contract + Pushes> Events<P> {
         loop {
             if let Some(subscription) = &mut self.subscription {
                 if subscription.must_renew {
-                    inside_runtime("next()", Instead::Nothing)?;
+                    inside_runtime("next()")?;
                     subscription.must_renew = false;
                     let (channel, request) =
                         (self.channel.clone(), Arc::clone(&subscription.request));

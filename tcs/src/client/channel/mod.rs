@@ -41,7 +41,7 @@ use crate::{
     format::{Decode, Encode as _, Frame, Writer},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol},
-    runtime::{Instead, inside_runtime, inside_runtime_with_clock},
+    runtime::{inside_runtime, inside_runtime_with_clock},
     transport::Address,
 };
 
@@ -534,7 +534,7 @@ impl<F: Framing> Connection<F> {
         let options = self.exchanges.options().clone();
         match tick_limit::<F>(&options) {
             Some(_) => inside_runtime_with_clock("into_channel()")?,
-            None => inside_runtime("into_channel()", Instead::Nothing)?,
+            None => inside_runtime("into_channel()")?,
         }
         let pool = Pool::new(1, options, ChannelStats::new(None), None);
         if let [only] = &*pool.subchannels {

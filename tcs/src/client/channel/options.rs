@@ -27,7 +27,7 @@ use crate::{
     },
     framing::{Framing, LengthPrefixed, Side},
     limit::check_zero,
-    runtime::{Instead, inside_runtime},
+    runtime::inside_runtime,
     sync::Mutex,
     transport::{Address, Stream},
 };
@@ -382,7 +382,7 @@ impl<F: Framing> ChannelOptions<F> {
     pub async fn connect(self) -> Result<Channel<F>> {
         let number = self.connector.targets.len();
         let channel = self.connect_lazily()?;
-        inside_runtime("connect()", Instead::Nothing)?;
+        inside_runtime("connect()")?;
         let mut failure = None;
         let failed = |error: Error| {
             // A rejected login is returned rather than that a server is down.
@@ -525,11 +525,12 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_documentation() {
         let options = ChannelOptions::<Lines>::new("127.0.0.1:1");
-        let upkeep = options.upkeep;
+        let connector = &options.connector;
+        let upkeep = &connector.upkeep;
         assert_eq!(upkeep.idle_timeout, Some(Duration::from_mins(4)));
         assert_eq!((upkeep.ping_interval, upkeep.max_age), (None, None));
-        assert_eq!(options.backoff.min, Duration::from_millis(100));
-        assert_eq!(options.backoff.max, Duration::from_secs(10));
+        assert_eq!(connector.backoff.min, Duration::from_millis(100));
+        assert_eq!(connector.backoff.max, Duration::from_secs(10));
         assert_eq!((options.connections, options.deadline), (1, None));
         assert!(options.retries);
     }

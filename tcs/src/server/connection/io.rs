@@ -31,7 +31,7 @@ use crate::{
     protocol::ServerProtocol,
     response::Returned,
     server::{
-        addresses::{AddressRequest, AddressUsage},
+        addresses::{AddressConnection, AddressRequest},
         handshakes::perform_handshakes,
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
@@ -57,7 +57,7 @@ pub(super) struct Io {
     /// The responses in the write buffer, including those without bytes. A response counts once it is sent.
     pub(super) unsent: Unsent,
     /// The usage of the peer's address, which counts this connection.
-    usage: Option<Arc<AddressUsage>>,
+    usage: Option<AddressConnection>,
     /// The entry in the registry. After the stream, so that the connection counts as ended only when its socket is closed.
     pub(super) registration: Registration,
 }
@@ -79,7 +79,7 @@ pub(super) enum Running {
 impl Io {
     pub(super) fn new<P: ServerProtocol>(
         stream: Stream,
-        usage: Option<Arc<AddressUsage>>,
+        usage: Option<AddressConnection>,
         registration: Registration,
     ) -> Self {
         Self {

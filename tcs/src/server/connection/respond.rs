@@ -26,11 +26,10 @@ use super::{
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
     buffer::{Exception, ReadBuffer, WriteBuffer},
-    concurrency::is_concurrent,
     format::{After, Encode, EncodeError, EncodeOutcome, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
-    protocol::{ServerProtocol, has_one_exchange},
+    protocol::{ServerProtocol, has_one_exchange, is_concurrent},
     server::{
         log_limiter::{LogLimiter, log_limited, log_panic},
         metrics::count_rejection,

@@ -21,9 +21,8 @@ use super::{
 use crate::{
     Rejection, RejectionKind,
     buffer::{Buffers, ReadError},
-    concurrency::share_session,
     framing::{FrameKind, Framing, Notice, ParsedFrame, Side},
-    protocol::ServerProtocol,
+    protocol::{ServerProtocol, share_session},
     server::{metrics::NEEDS_ARRIVALS, time::Deadline},
 };
 
