@@ -288,10 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let is_client = self.framing.side() == Side::Client;
         self.must_close |= is_client && self.exchanges == Exchanges::OneUntilHalfClose;
         let written = self.framing.write(message, id, &mut self.unsent);
-        written.map_err(|error| {
-            let message = format!("the framing cannot carry the message: {error}");
-            Failure::usage(message).hint("choose another --framing, or change the message")
-        })
+        written.map_err(|error| not_carried(&error))
     }
 
     /// Queues a rejection of the request with the id `id`. Returns `false` if the framing has none.
@@ -341,6 +338,11 @@ impl Parts {
 pub(crate) fn too_long(length: usize) -> Failure {
     let message = format!("a reply of {length} bytes exceeds the limit");
     Failure::new(Exit::Protocol, message).hint("raise --max-len")
+}
+
+pub(crate) fn not_carried(error: &FrameError) -> Failure {
+    let message = format!("the framing cannot carry the message: {error}");
+    Failure::usage(message).hint("choose another --framing, or change the message")
 }
 
 pub(crate) fn disconnected(error: &io::Error) -> Failure {

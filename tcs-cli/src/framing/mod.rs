@@ -172,19 +172,7 @@ fn single(text: &str) -> Result<Make, String> {
             0 => return Err("`fixed` has at least one byte".into()),
             length => copies(Fixed(length)),
         },
-        ("delimited", [_, ..]) => {
-            let inner = text.trim().strip_prefix("delimited(").unwrap_or_default();
-            let delimiter = unescaped(inner.strip_suffix(')').unwrap_or(inner))?;
-            if delimiter.is_empty() {
-                return Err(
-                    r"`delimited` has at least one byte: delimited(;), delimited(\r\n)".into(),
-                );
-            }
-            copies(Delimited {
-                delimiter,
-                searched: 0,
-            })
-        }
+        ("delimited", [_, ..]) => copies(delimited(text)?),
         ("prefixed" | "length-field", arguments) => copies(length_field(name, arguments)?),
         ("duplex", _) => return Err("`duplex` cannot be a part of `duplex`".into()),
         _ => {
@@ -195,6 +183,18 @@ fn single(text: &str) -> Result<Make, String> {
         }
     };
     Ok(made)
+}
+
+fn delimited(text: &str) -> Result<Delimited, String> {
+    let inner = text.trim().strip_prefix("delimited(").unwrap_or_default();
+    let delimiter = unescaped(inner.strip_suffix(')').unwrap_or(inner))?;
+    if delimiter.is_empty() {
+        return Err(r"`delimited` has at least one byte: delimited(;), delimited(\r\n)".into());
+    }
+    Ok(Delimited {
+        delimiter,
+        searched: 0,
+    })
 }
 
 fn blocks(word: &str) -> Result<Make, String> {
