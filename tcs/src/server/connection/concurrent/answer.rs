@@ -12,7 +12,7 @@ use super::{
     streams::is_large,
 };
 use crate::{
-    buffer::{Buffers, Exception, ReadBuffer},
+    buffer::{Buffers, EncodedMessage, ReadBuffer},
     format::{After, EncodeOutcome},
     framing::{Framing, Side},
     protocol::ServerProtocol,
@@ -141,7 +141,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     /// Frames a reply, or the rest of it.
     fn reply(&mut self, reply: Reply) -> Result<(), End> {
-        let Exception { outcome, after } = reply.encoded;
+        let EncodedMessage { outcome, after } = reply.encoded;
         let framed = if let EncodeOutcome::Written(_) = outcome {
             let limit = self.shared.limits.reply_len();
             let framing = self.framing.get_mut();
@@ -151,7 +151,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 Ok(())
             })
         } else {
-            Err(Exception { outcome, after })
+            Err(EncodedMessage { outcome, after })
         };
         if let Err(exception) = framed {
             let Buffers { read, ahead, .. } = &*self.buffers;
