@@ -8,13 +8,13 @@ use super::names::variable;
 use crate::{
     library::Library,
     model::{
-        field::Field,
         generics,
         handler::{CallKind, Handler, ParameterSource, Session},
+        protocol_type::Field,
         server::ServerImpl,
     },
-    spans::start_of,
-    syntax::{bare, is_unsized, same_tokens},
+    spans::{place_of, start_of},
+    syntax::{bare, is_unsized},
 };
 
 /// Calls a function of a server, with `self`, `info` and `session` in scope. Returns statements that take values from
@@ -27,7 +27,7 @@ pub(super) fn call(
     handler: &Handler<'_>,
 ) -> (TokenStream, TokenStream) {
     let ident = &handler.function.sig.ident;
-    let span = start_of(ident);
+    let span = place_of(ident);
     let mut extractions = TokenStream::new();
     let session = handler.parameters.session();
     let lends_session = session.is_some_and(|session| session.mutability.is_some());
@@ -38,26 +38,11 @@ pub(super) fn call(
         ParameterSource::State(state) => shared_state(server, state),
         ParameterSource::Session(Session { ty, mutability, .. }) => {
             let span = start_of(ty);
-            let value = match (&server.concurrency, mutability) {
+            match (&server.concurrency, mutability) {
                 // `session` is an `Arc`.
                 (Some(_), _) => quote_spanned!(span=> &**session),
                 (None, None) => quote_spanned!(span=> &*session),
                 (None, Some(_)) => quote_spanned!(span=> session),
-            };
-            match &server.session {
-                // The types are two names of one type, or a mistake, which this trait explains.
-                Some(of_all) if !same_tokens(ty, &of_all.ty) => {
-                    let same_session = library.item("SameSession", ty);
-                    let of_all = &of_all.ty;
-                    let lend = if mutability.is_some() {
-                        "exclusive"
-                    } else {
-                        "shared"
-                    };
-                    let lend = Ident::new(lend, span);
-                    quote_spanned!(span=> <#ty as #same_session<#of_all>>::#lend(#value))
-                }
-                _ => value,
             }
         }
         ParameterSource::Framing(ty) => {
@@ -67,8 +52,7 @@ pub(super) fn call(
             extractions.extend(quote_spanned! {span=>
                 let mut #name = #private::LentFraming::<Self::Framing>::take(info);
             });
-            let changed = library.item("ChangedFraming", ty);
-            quote_spanned!(span=> <#ty as #changed<Self::Framing>>::changed(&mut *#name))
+            quote_spanned!(span=> &mut *#name)
         }
         ParameterSource::Context(ty) => {
             let name = format_ident!("extracted_{position}", span = span);
@@ -121,7 +105,7 @@ pub(super) fn function_call(
     generics: &Generics,
     values: impl Iterator<Item = TokenStream>,
 ) -> TokenStream {
-    let (span, names) = (start_of(ident), generics::param_idents(generics));
+    let (span, names) = (place_of(ident), generics::param_idents(generics));
     // The compiler cannot infer a parameter that occurs in no value, such as a constant.
     let turbofish = (!names.is_empty()).then(|| quote_spanned!(span=> ::<#(#names),*>));
     quote_spanned!(span=> #ident #turbofish (#(#values,)*))

@@ -1,14 +1,13 @@
 //! Resolves a client function: its half of an exchange, and the fields of the type.
 
 use proc_macro2::Ident;
-use quote::format_ident;
-use syn::{Expr, ExprClosure, GenericParam, Pat, PatType, ReturnType, Type, parse_quote};
+use syn::{Expr, ExprClosure, Pat, PatType, ReturnType, Type, parse_quote};
 
 use super::{
-    field::Field,
     generics,
     message::{resolve_message, resolve_output, resolve_type},
     parameter,
+    protocol_type::Field,
     protocol_type::ProtocolType,
 };
 use crate::{
@@ -80,16 +79,8 @@ impl<'a> ClientFunction<'a> {
                 }
             }
         };
-        let Fields {
-            list: fields,
-            untyped,
-        } = fields;
+        let fields = fields.0;
         let (mut generics, unused) = generics::for_type(&function.sig.generics, &fields);
-        generics.params.extend(
-            untyped
-                .iter()
-                .map(|name| -> GenericParam { parse_quote!(#name) }),
-        );
         generics::check_unused(&unused, "field", errors);
         if fields.iter().any(|field| lifetimes::borrows(&field.ty)) {
             generics::add_lifetime(&mut generics, FIELD);
@@ -172,11 +163,7 @@ fn resolve_make_request(
 
 /// The fields that parameters become. All lifetimes in them are [`FIELD`].
 #[derive(Default)]
-struct Fields {
-    list: Vec<Field>,
-    /// Type parameters for fields without a type, so that no value that the program gives them causes a further error.
-    untyped: Vec<Ident>,
-}
+struct Fields(Vec<Field>);
 
 impl Fields {
     /// Adds fields for the parameters of the request's closure.
@@ -192,9 +179,6 @@ impl Fields {
             let becomes = "a parameter of the request becomes a field";
             let Pat::Type(PatType { pat, ty, .. }) = input else {
                 errors.at(input, format_args!("{becomes}: write `name: Type`"));
-                if let Some(name) = parameter::name(input) {
-                    self.add_untyped(name);
-                }
                 continue;
             };
             let Some(name) = parameter::name(pat) else {
@@ -248,19 +232,7 @@ impl Fields {
     }
 
     fn get(&self, name: &Ident) -> Option<&Field> {
-        self.list.iter().find(|field| field.name == *name)
-    }
-
-    fn add_untyped(&mut self, name: &Ident) {
-        if self.get(name).is_none() {
-            let ty = format_ident!("__T{}", self.untyped.len());
-            let name = name.clone();
-            self.list.push(Field {
-                name,
-                ty: parse_quote!(#ty),
-            });
-            self.untyped.push(ty);
-        }
+        self.0.iter().find(|field| field.name == *name)
     }
 
     fn add(&mut self, name: &Ident, written: &Type, errors: &mut Errors) {
@@ -273,7 +245,7 @@ impl Fields {
         };
         let ty = known.map_or_else(|| parse_quote!(()), |ty| lifetimes::unify(ty, FIELD));
         let name = name.clone();
-        self.list.push(Field { name, ty });
+        self.0.push(Field { name, ty });
     }
 }
 

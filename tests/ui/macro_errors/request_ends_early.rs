@@ -3,6 +3,4 @@ fn print(reply: &str) {
     println!("{reply}");
 }
 
-fn main() -> tcs::Result<()> {
-    tcs::Client::new(Print { name: "Ann" }).port(1234).run()
-}
+fn main() {}
