@@ -4,7 +4,7 @@
 //! cargo run -p tcs-examples --features postcard --example blocking
 //! ```
 //!
-//! It starts a server, logs in on a connection of its own, and lets four threads share a channel. It prints:
+//! It starts a server, calls it over one connection, and then from four threads that share a channel. It prints:
 //!
 //! ```text
 //! 1 was counted

@@ -14,8 +14,8 @@
 //! curl -i http://localhost:9464/ready
 //! ```
 //!
-//! and the last line again within two seconds after Ctrl-C in the first terminal. `docs/deploy.md` has what is around
-//! such a program: systemd, a balancer, containers.
+//! and the last line again within two seconds after Ctrl-C in the first terminal. `docs/deploy.md` shows how to
+//! run such a program: under systemd, behind a balancer, in a container.
 
 use std::{env, error::Error, fs, io, panic, time::Duration};
 

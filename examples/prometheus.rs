@@ -1,10 +1,10 @@
-//! The numbers of a server as text for Prometheus, served beside it.
+//! The metrics of a server as text for Prometheus, at a second port.
 //!
 //! ```text
 //! cargo run --example prometheus
 //! ```
 //!
-//! It listens on 127.0.0.1:1234, and serves its numbers on 127.0.0.1:9464, or the address that you give it.
+//! It listens on 127.0.0.1:1234, and serves its metrics on 127.0.0.1:9464, or the address that you give it.
 //!
 //! Try: in a second terminal, run
 //!

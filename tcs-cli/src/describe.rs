@@ -1,7 +1,8 @@
 //! `tcs describe`, and what describes a server.
 
-use std::{fmt, process::ExitCode, time::Duration};
+use std::{fmt, time::Duration};
 
+use clap::ValueEnum as _;
 use serde::{Deserialize, Serialize};
 use tcs::{
     RejectionKind,
@@ -12,14 +13,12 @@ use tokio::time::timeout;
 
 use crate::{
     escape::{escaped, escaped_json},
-    failure::{EXIT_CODES, Exit, Failure},
+    failure::{Exit, Failure},
     framing::{FrameKind, FramingSpec},
-    help::HelpFlags,
-    output::{print, report},
+    options::{EXIT_CODES, HelpFlags, duration},
+    output::print,
     payload::{Format, View},
-    runtime::run_async,
     target::Target,
-    values::duration,
     wire::{Parts, Wire},
 };
 
@@ -74,18 +73,13 @@ struct ResultOptions {
     names: bool,
 }
 
-pub(crate) fn run(args: Args) -> ExitCode {
-    report(run_async(describe(args)))
-}
-
-async fn describe(args: Args) -> Result<(), Failure> {
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let MessageOptions {
         framing,
         format,
         timeout,
     } = args.messages;
-    let formats = format.map_or(ModuleFormat::ALL.to_vec(), |format| vec![format]);
-    let contract = fetch_any(&args.target, &framing, &formats, timeout).await?;
+    let contract = fetch_any(&args.target, &framing, format, timeout).await?;
     let Some(contract) = contract else {
         let message = "the server does not describe itself";
         return Err(Failure::new(Exit::Rejected, message)
@@ -110,12 +104,8 @@ pub(crate) async fn complete(
     framing: &FramingSpec,
     format: Format,
 ) -> Result<(), Failure> {
-    let formats = match format {
-        Format::Plain => &ModuleFormat::ALL[..],
-        Format::Json => &[ModuleFormat::Json],
-        Format::Messagepack => &[ModuleFormat::Messagepack],
-    };
-    let contract = timeout(PATIENCE, fetch_any(target, framing, formats, PATIENCE)).await;
+    let format = ModuleFormat::of(format);
+    let contract = timeout(PATIENCE, fetch_any(target, framing, format, PATIENCE)).await;
     let operations = match contract {
         Ok(Ok(Some(contract))) => contract.operations,
         _ => Vec::new(),
@@ -128,17 +118,18 @@ pub(crate) async fn complete(
     print(&[words.join("\n").as_bytes()])
 }
 
-/// Connects, and asks a server to describe itself in each of these formats. Returns `None` if it knows none.
+/// Connects, and asks a server to describe itself in this format, or in each. Returns `None` if it knows none.
 async fn fetch_any(
     target: &Target,
     framing: &FramingSpec,
-    formats: &[ModuleFormat],
+    format: Option<ModuleFormat>,
     limit: Duration,
 ) -> Result<Option<Contract>, Failure> {
     let stream = target.connect().await?;
     let mut wire = Wire::new(stream, framing, Side::Client, MAX_LEN);
-    for format in formats {
-        if let Some(contract) = fetch(&mut wire, *format, limit).await? {
+    let all = ModuleFormat::value_variants().iter().copied();
+    for one in all.filter(|one| format.is_none_or(|format| format == *one)) {
+        if let Some(contract) = fetch(&mut wire, one, limit).await? {
             return Ok(Some(contract));
         }
     }
@@ -154,14 +145,21 @@ pub(crate) enum ModuleFormat {
 }
 
 impl ModuleFormat {
-    const ALL: [Self; 3] = [Self::Json, Self::Messagepack, Self::Postcard];
+    /// Returns the format of modules that is that of messages, or `None` for any.
+    pub(crate) fn of(format: Format) -> Option<Self> {
+        match format {
+            Format::Plain => None,
+            Format::Json => Some(Self::Json),
+            Format::Messagepack => Some(Self::Messagepack),
+        }
+    }
 
     /// Returns the request for the description.
     fn request(self) -> Vec<u8> {
         match self {
             Self::Json => br#"{"describe":{}}"#.to_vec(),
             Self::Messagepack => b"\x81\xa8describe\x80".to_vec(),
-            Self::Postcard => POSTCARD_NUMBER.to_vec(),
+            Self::Postcard => b"\xff\xff\xff\xff\x0f".to_vec(),
         }
     }
 
@@ -170,29 +168,18 @@ impl ModuleFormat {
         let format = match self {
             Self::Json => Format::Json,
             Self::Messagepack => Format::Messagepack,
-            Self::Postcard => return postcard_text(reply.strip_prefix(POSTCARD_NUMBER)?),
+            Self::Postcard => {
+                let reply = postcard::from_bytes::<(u32, String)>(reply).ok()?;
+                return (reply.0 == POSTCARD_NUMBER).then_some(reply.1);
+            }
         };
         let value = View { format, hex: false }.value(reply).ok()??;
         value.get("describe")?.as_str().map(str::to_owned)
     }
 }
 
-/// The number of the operation in `Postcard`, `u32::MAX`.
-const POSTCARD_NUMBER: &[u8] = b"\xff\xff\xff\xff\x0f";
-
-/// Reads a text of `Postcard`: its length in bytes of 7 bits each, the first one first, and its bytes.
-fn postcard_text(bytes: &[u8]) -> Option<String> {
-    let digits = bytes.iter().position(|byte| *byte < 0x80)? + 1;
-    let (length, text) = bytes.split_at_checked(digits)?;
-    let push =
-        |length: u64, byte: &u8| length.checked_mul(128)?.checked_add(u64::from(byte & 0x7f));
-    let length = length.iter().rev().try_fold(0, push)?;
-    let is_whole = usize::try_from(length).is_ok_and(|length| length == text.len());
-    str::from_utf8(text)
-        .ok()
-        .filter(|_| is_whole)
-        .map(str::to_owned)
-}
+/// The number of the operation in `Postcard`.
+const POSTCARD_NUMBER: u32 = u32::MAX;
 
 /// The description that a server gives of itself.
 #[derive(Debug, Deserialize, Serialize)]
@@ -261,9 +248,7 @@ async fn reply(wire: &mut Wire<Stream>) -> Result<Option<Vec<u8>>, Failure> {
             FrameKind::Control(code) => match RejectionKind::from_code(code) {
                 None => {}
                 Some(kind) if kind.is_final() => {
-                    let text = escaped(&frame.payload);
-                    let message = format!("rejected ({kind}): {text}");
-                    return Err(Failure::new(Exit::Rejected, message));
+                    return Err(Failure::rejected("rejected", kind, &frame.payload));
                 }
                 Some(_) if is_other => {}
                 Some(_) => return Ok(None),
@@ -371,24 +356,6 @@ mod tests {
     fn bank() -> Contract {
         let reply = serde_json::json!({ "describe": BANK }).to_string();
         contract(ModuleFormat::Json, reply.as_bytes()).expect("it is a description")
-    }
-
-    #[test]
-    fn texts_of_postcard_have_a_length() {
-        assert_eq!(postcard_text(b"\x02ab").as_deref(), Some("ab"));
-        let long = "a".repeat(300);
-        let text = postcard_text(&[b"\xac\x02", long.as_bytes()].concat());
-        assert_eq!(text, Some(long));
-        for wrong in [
-            &b""[..],
-            b"\x02a",
-            b"\x02abc",
-            b"\x80",
-            &[0xff; 20],
-            b"\x01\xff",
-        ] {
-            assert_eq!(postcard_text(wrong), None, "{wrong:?}");
-        }
     }
 
     #[test]

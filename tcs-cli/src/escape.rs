@@ -4,18 +4,19 @@ use std::fmt::Write as _;
 
 /// Returns the bytes of hexadecimal digits. Blanks between bytes are skipped.
 pub(crate) fn from_hex(text: &str) -> Result<Vec<u8>, String> {
-    let digits: Vec<char> = text
-        .chars()
-        .filter(|it| !it.is_whitespace() && *it != ':')
-        .collect();
-    let byte = |pair: &[char]| {
-        let digits: String = pair.iter().collect();
-        let byte = (digits.len() == 2 && digits.chars().all(|it| it.is_ascii_hexdigit()))
-            .then(|| u8::from_str_radix(&digits, 16).ok());
-        byte.flatten()
-            .ok_or_else(|| format!("`{digits}` is not a byte of two hexadecimal digits"))
+    let is_digit = |it: &char| !it.is_whitespace() && *it != ':';
+    let digits: Vec<char> = text.chars().filter(is_digit).collect();
+    let byte = |pair: &[char]| match *pair {
+        [high, low] => u8::try_from(high.to_digit(16)? << 4 | low.to_digit(16)?).ok(),
+        _ => None,
     };
-    digits.chunks(2).map(byte).collect()
+    let bytes = digits.chunks(2).map(|pair| {
+        byte(pair).ok_or_else(|| {
+            let pair: String = pair.iter().collect();
+            format!("`{pair}` is not a byte of two hexadecimal digits")
+        })
+    });
+    bytes.collect()
 }
 
 /// Returns bytes as pairs of hexadecimal digits.

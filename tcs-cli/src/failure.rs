@@ -2,7 +2,9 @@
 
 use std::{error::Error as StdError, fmt, process::ExitCode};
 
-use tcs::ErrorKind;
+use tcs::{ErrorKind, RejectionKind};
+
+use crate::escape::escaped;
 
 /// The exit codes, which `--help` documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +24,6 @@ pub(crate) enum Exit {
     /// Ctrl-C has ended it. Shells use the same code.
     Interrupted = 130,
 }
-
-/// The exit codes, the same for all commands that connect.
-pub(crate) const EXIT_CODES: &str = "\
-Exit codes: 0 fine, 1 rejected or an error of the server, 2 wrong usage, \
-3 cannot connect, 4 too late, 5 wrong framing or format, 6 closed too early";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -51,8 +48,33 @@ impl Failure {
         }
     }
 
+    /// A rejection by the server. `what` says what was rejected.
+    pub(crate) fn rejected(what: &str, kind: RejectionKind, text: &[u8]) -> Self {
+        let text = match text {
+            [] => String::new(),
+            text => format!(": {}", escaped(text)),
+        };
+        let failure = Self::new(Exit::Rejected, format_args!("{what} ({kind}){text}"));
+        let hint = match kind {
+            RejectionKind::BadRequest => "check --format and the request",
+            RejectionKind::TooLarge => "send less at once, or raise `max_frame_len` of the server",
+            RejectionKind::Busy | RejectionKind::TooManyConnections | RejectionKind::GoingAway => {
+                "call again later"
+            }
+            RejectionKind::ProtocolError => "check --framing and the port",
+            _ => return failure,
+        };
+        failure.hint(hint)
+    }
+
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self::new(Exit::Usage, message)
+    }
+
+    /// Adds where it has happened, in front of the message.
+    pub(crate) fn within(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}{}", self.message);
+        self
     }
 
     /// Adds what to do.

@@ -6,21 +6,22 @@ mod describe;
 mod escape;
 mod failure;
 mod framing;
-mod help;
 mod listen;
+mod options;
 mod output;
 mod pages;
 mod payload;
 mod proxy;
-mod runtime;
 mod socket;
 mod target;
-mod values;
 mod wire;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+
+use self::failure::Failure;
 
 #[derive(Debug, Parser)]
 #[command(name = "tcs", version, about, arg_required_else_help = true)]
@@ -50,23 +51,44 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Call(args) => call::run(args),
-        Command::Describe(args) => describe::run(args),
-        Command::Listen(args) => listen::run(args),
-        Command::Bench(args) => bench::run(args),
-        Command::Proxy(args) => proxy::run(args),
+    let command = Cli::parse().command;
+    let runtime = match command {
+        // Their connections use all cores.
+        Command::Bench(_) | Command::Proxy(_) => Builder::new_multi_thread().enable_all().build(),
+        _ => Builder::new_current_thread().enable_all().build(),
+    };
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(run(command));
+            // A read of the terminal cannot be ended.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(Failure::usage(format_args!(
+            "cannot start a tokio runtime: {error}"
+        ))),
+    };
+    result.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Call(args) => call::run(args).await,
+        Command::Describe(args) => describe::run(args).await,
+        Command::Listen(args) => listen::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
+        Command::Proxy(args) => proxy::run(args).await,
         Command::Completions {
             operations: Some(line),
             ..
-        } => operations(&line),
+        } => complete(&line).await,
         Command::Completions { shell, .. } => pages::completions(shell),
         Command::Man => pages::man(),
     }
 }
 
 /// Prints the operations that complete a line such as `tcs call HOST:PORT -o `, or nothing if something is wrong.
-fn operations(line: &str) -> ExitCode {
+async fn complete(line: &str) -> Result<(), Failure> {
     // The shell completes the last word itself.
     let line = line.rsplit_once(' ').map_or("", |(line, _)| line);
     let words = line
@@ -80,8 +102,8 @@ fn operations(line: &str) -> ExitCode {
     match Cli::try_parse_from(words) {
         Ok(Cli {
             command: Command::Call(args),
-        }) if is_asked => args.complete(),
-        _ => ExitCode::SUCCESS,
+        }) if is_asked => args.complete().await,
+        _ => Ok(()),
     }
 }
 

@@ -39,14 +39,6 @@ pub(crate) fn log(text: impl fmt::Display) {
     let _closed = io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// Reports the failure of a command, if there is one. Returns its exit code.
-pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
-    }
-}
-
 impl Failure {
     /// Prints the failure on standard error, and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {

@@ -1,9 +1,6 @@
 //! The completions and the man page, which are made of the same definitions as the command line.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::io::{self, Write as _};
 
 use clap::CommandFactory as _;
 use clap_complete::{Shell, generate};
@@ -11,7 +8,8 @@ use clap_mangen::Man;
 
 use crate::{
     Cli,
-    output::{cannot_print, print, report},
+    failure::Failure,
+    output::{cannot_print, print},
 };
 
 /// Asks `tcs` for the operations of the server after `tcs call HOST:PORT -o`, and `clap` for all else.
@@ -38,7 +36,7 @@ _tcs_operations() {
 "#;
 
 /// Prints the completions of a shell.
-pub(crate) fn completions(shell: Shell) -> ExitCode {
+pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut page = Vec::new();
     generate(shell, &mut Cli::command(), "tcs", &mut page);
     let page = String::from_utf8_lossy(&page);
@@ -57,11 +55,11 @@ pub(crate) fn completions(shell: Shell) -> ExitCode {
         }
         _ => page.into_owned(),
     };
-    report(print(&[page.as_bytes()]))
+    print(&[page.as_bytes()])
 }
 
 /// Prints the man page: that of `tcs`, and the options of each command.
-pub(crate) fn man() -> ExitCode {
+pub(crate) fn man() -> Result<(), Failure> {
     let mut page = Vec::new();
     let mut tcs = Cli::command();
     tcs.build();
@@ -69,12 +67,8 @@ pub(crate) fn man() -> ExitCode {
         .get_subcommands()
         .filter(|command| command.get_name() != "help");
     let commands: Vec<clap::Command> = commands.cloned().collect();
-    let written = sections(&mut page, tcs, commands);
-    report(
-        written
-            .map_err(|error| cannot_print(&error))
-            .and_then(|()| print(&[&page])),
-    )
+    sections(&mut page, tcs, commands).map_err(|error| cannot_print(&error))?;
+    print(&[&page])
 }
 
 /// Writes one page with a section for each command, in place of a page for each.

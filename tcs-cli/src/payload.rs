@@ -1,12 +1,8 @@
 //! Messages as people write and read them, in the format of the server.
 
-use std::{fmt, io::IsTerminal as _};
+use std::io::IsTerminal as _;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Map, Value};
+use serde_json::{Value, value};
 
 use crate::{
     escape::{escaped, from_hex, one_line, to_hex},
@@ -92,10 +88,8 @@ impl View {
                 let mut deserializer = rmp_serde::Deserializer::from_read_ref(message);
                 // As deep as the library reads.
                 deserializer.set_max_depth(128);
-                let shown = Shown::deserialize(&mut deserializer);
-                shown
-                    .map(|shown| shown.0)
-                    .map_err(|error| error.to_string())
+                let value = serde_transcode::transcode(&mut deserializer, value::Serializer);
+                value.map_err(|error| error.to_string())
             }
         };
         value.map(Some).map_err(|reason| {
@@ -134,71 +128,6 @@ fn json(text: &str) -> Result<Value, Failure> {
         let message = format!("the request is not JSON: {error}");
         Failure::usage(message).hint(r#"write text in quotation marks: '"Ann"'"#)
     })
-}
-
-/// Any value of `MessagePack` as JSON, which has no bytes and no other keys than texts.
-struct Shown(Value);
-
-impl<'de> Deserialize<'de> for Shown {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ShownVisitor)
-    }
-}
-
-struct ShownVisitor;
-
-impl<'de> Visitor<'de> for ShownVisitor {
-    type Value = Shown;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-    fn visit_unit<E>(self) -> Result<Shown, E> {
-        Ok(Shown(Value::Null))
-    }
-    fn visit_none<E>(self) -> Result<Shown, E> {
-        Ok(Shown(Value::Null))
-    }
-    fn visit_bool<E>(self, value: bool) -> Result<Shown, E> {
-        Ok(Shown(value.into()))
-    }
-    fn visit_i64<E>(self, value: i64) -> Result<Shown, E> {
-        Ok(Shown(value.into()))
-    }
-    fn visit_u64<E>(self, value: u64) -> Result<Shown, E> {
-        Ok(Shown(value.into()))
-    }
-    fn visit_f64<E>(self, value: f64) -> Result<Shown, E> {
-        Ok(Shown(value.into()))
-    }
-    fn visit_str<E>(self, value: &str) -> Result<Shown, E> {
-        Ok(Shown(value.into()))
-    }
-    fn visit_bytes<E>(self, value: &[u8]) -> Result<Shown, E> {
-        Ok(Shown(value.into()))
-    }
-    // An extension: its number and its bytes.
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Shown, D::Error> {
-        inner.deserialize_any(self)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Shown, A::Error> {
-        let mut array = Vec::new();
-        while let Some(Shown(item)) = items.next_element()? {
-            array.push(item);
-        }
-        Ok(Shown(array.into()))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Shown, A::Error> {
-        let mut map = Map::new();
-        while let Some((Shown(key), Shown(value))) = entries.next_entry()? {
-            let key = match key {
-                Value::String(key) => key,
-                key => key.to_string(),
-            };
-            map.insert(key, value);
-        }
-        Ok(Shown(map.into()))
-    }
 }
 
 #[cfg(test)]

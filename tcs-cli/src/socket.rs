@@ -103,6 +103,16 @@ impl Socket {
     }
 }
 
+impl From<Socket> for Stream {
+    fn from(socket: Socket) -> Self {
+        match socket {
+            Socket::Tcp(stream) => Self::new(stream),
+            #[cfg(unix)]
+            Socket::Unix(stream) => Self::new(stream),
+        }
+    }
+}
+
 /// A socket that listens.
 #[derive(Debug)]
 pub(crate) enum Listener {

@@ -24,8 +24,8 @@ use tokio::{io::AsyncWriteExt as _, time};
 
 use crate::{
     failure::{Exit, Failure},
+    options::duration,
     socket::Socket,
-    values::duration,
 };
 
 /// The server, and how to reach it.
@@ -35,9 +35,6 @@ pub(crate) struct Target {
     /// The server: HOST:PORT, tls://HOST:PORT or unix:PATH
     #[arg(value_name = "HOST:PORT", help_heading = None::<&str>)]
     pub(crate) address: String,
-    /// HOST:PORT is the path of a Unix socket
-    #[arg(long, conflicts_with_all = ["tls", "proxy"])]
-    unix: bool,
     /// Use TLS, with the roots of the system
     #[arg(long)]
     tls: bool,
@@ -85,12 +82,7 @@ impl Target {
     pub(crate) fn prepare(&self) -> Result<Connector, Failure> {
         let of_tls = self.address.strip_prefix("tls://");
         let has_tls = self.tls || of_tls.is_some();
-        let address = of_tls.unwrap_or(&self.address);
-        let endpoint = if self.unix {
-            format!("unix:{address}")
-        } else {
-            address.to_owned()
-        };
+        let endpoint = of_tls.unwrap_or(&self.address).to_owned();
         if endpoint.starts_with("unix:") && (has_tls || self.proxy.is_some()) {
             let message =
                 "--tls and --proxy are for HOST:PORT, and not for the path of a Unix socket";
@@ -135,39 +127,56 @@ impl Target {
 impl Connector {
     /// Connects, and returns the stream.
     pub(crate) async fn connect(&self) -> Result<Stream, Failure> {
-        let address = &self.endpoint;
-        let options = ConnectOptions::new().connect_timeout(self.connect_timeout);
-        let connected = options.connect::<Raw>(address.as_str()).await;
-        let connection = connected.map_err(|error| cannot_connect(error, address))?;
-        let peer = connection.peer().addr();
-        let stream = connection.into_parts()?.stream;
-        self.over(stream, peer).await
+        let socket = self.open().await?;
+        let peer = socket.peer_addr();
+        self.handshake(socket.into(), peer).await
     }
 
     /// Connects, and returns the stream and the socket below it.
     pub(crate) async fn connect_socket(&self) -> Result<(Stream, Socket), Failure> {
+        let socket = self.open().await?;
+        let peer = socket.peer_addr();
+        let (stream, socket) = socket.into_stream().map_err(|it| self.not_open(&it))?;
+        Ok((self.handshake(stream, peer).await?, socket))
+    }
+
+    async fn open(&self) -> Result<Socket, Failure> {
         let opened = time::timeout(self.connect_timeout, Socket::connect(&self.endpoint)).await;
-        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let opened = opened.and_then(|socket| {
-            let peer = socket.peer_addr();
-            Ok((peer, socket.into_stream()?))
+        let opened = opened.unwrap_or_else(|_| {
+            let message = format!("no answer within {:?}", self.connect_timeout);
+            Err(io::Error::new(io::ErrorKind::TimedOut, message))
         });
-        let (peer, (stream, socket)) = opened.map_err(|error| {
-            let message = format!("cannot connect to {}: {error}", self.address);
-            let kind = match error.kind() {
-                io::ErrorKind::TimedOut => ErrorKind::TimedOut,
-                io::ErrorKind::InvalidInput => ErrorKind::Resolve,
-                // The standard library has no kind for it.
-                _ if message.contains("failed to lookup") => ErrorKind::Resolve,
-                _ => ErrorKind::Connect,
-            };
-            advised(Failure::new(Exit::Connect, message), kind, &self.endpoint)
-        })?;
-        Ok((self.over(stream, peer).await?, socket))
+        opened.map_err(|error| self.not_open(&error))
+    }
+
+    fn not_open(&self, error: &io::Error) -> Failure {
+        let address = &self.address;
+        let failure = Failure::new(
+            Exit::Connect,
+            format_args!("cannot connect to {address}: {error}"),
+        );
+        match error.kind() {
+            io::ErrorKind::InvalidInput => {
+                failure.hint("write the address as HOST:PORT, tls://HOST:PORT or unix:PATH")
+            }
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                failure.hint("nothing listens there: start the server, or check the address")
+            }
+            io::ErrorKind::TimedOut => failure.hint("check the host, or raise --connect-timeout"),
+            // The standard library has no kind for it.
+            _ if failure.message.contains("failed to lookup") => {
+                failure.hint("check the name of the host")
+            }
+            _ => failure,
+        }
     }
 
     /// Sends the PROXY header, and performs the handshake of TLS, as the options say.
-    async fn over(&self, mut stream: Stream, peer: Option<SocketAddr>) -> Result<Stream, Failure> {
+    async fn handshake(
+        &self,
+        mut stream: Stream,
+        peer: Option<SocketAddr>,
+    ) -> Result<Stream, Failure> {
         let address = &self.endpoint;
         if let Some(client) = self.proxy {
             let header = proxy_header(client, peer);
@@ -188,40 +197,28 @@ impl Connector {
         let options = ConnectOptions::new().connect_timeout(self.connect_timeout);
         let connection: Connection<Raw> = options.over(stream)?;
         let secured = connection.start_tls(tls, host).await;
-        let connection = secured.map_err(|error| cannot_connect(error, address))?;
+        let connection = secured.map_err(not_secured)?;
         Ok(connection.into_parts()?.stream)
     }
 }
 
-fn cannot_connect(error: tcs::Error, address: &str) -> Failure {
+/// Tells why TLS has failed.
+fn not_secured(error: tcs::Error) -> Failure {
     let kind = error.kind();
     let mut failure = Failure::from(error);
-    failure.exit = match kind {
-        ErrorKind::Setting => Exit::Usage,
-        _ => Exit::Connect,
-    };
-    advised(failure, kind, address)
-}
-
-/// Says what to do about a connection that could not be made.
-fn advised(failure: Failure, kind: ErrorKind, address: &str) -> Failure {
-    let text = failure.message.clone();
-    let has = |part: &str| text.contains(part);
-    if kind == ErrorKind::Resolve {
-        failure.hint("write the address as HOST:PORT, tls://HOST:PORT or unix:PATH")
-    } else if has("refused") || has("No such file") {
-        failure.hint("nothing listens there: start the server, or check the address")
-    } else if kind == ErrorKind::TimedOut {
-        failure.hint(format_args!(
-            "{address} does not answer: check the host, or raise --connect-timeout"
-        ))
-    } else if has("certificate") || has("UnknownIssuer") {
-        failure.hint("trust its issuer with --ca FILE, set --server-name NAME, or use --insecure")
-    } else if has("TLS") {
-        failure.hint("the server may not speak TLS at this port: leave out --tls")
-    } else {
-        failure
+    if kind == ErrorKind::Setting {
+        return failure;
     }
+    failure.exit = Exit::Connect;
+    let has = |part: &str| failure.message.contains(part);
+    let hint = if kind == ErrorKind::TimedOut {
+        "check the host, or raise --connect-timeout"
+    } else if has("certificate") || has("UnknownIssuer") {
+        "trust its issuer with --ca FILE, set --server-name NAME, or use --insecure"
+    } else {
+        "the server may not speak TLS at this port: leave out --tls"
+    };
+    failure.hint(hint)
 }
 
 /// Returns a PROXY header of version 1.

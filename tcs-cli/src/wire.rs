@@ -3,17 +3,20 @@
 use std::{
     collections::HashMap,
     future::poll_fn,
-    io,
-    pin::Pin,
+    io, mem,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
-use tcs::framing::{Announcement, Exchanges, FrameError, Input, ReadState, Side};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tcs::{
+    Rejection,
+    framing::{Announcement, Exchanges, FrameError, Input, Notice, ReadState, Side},
+};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use crate::{
     failure::{Exit, Failure},
-    framing::{AnyFraming, FrameKind, FramingSpec},
+    framing::{AnyFraming, Found, FrameKind, FramingSpec},
 };
 
 /// A frame that has arrived.
@@ -24,6 +27,16 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
     /// The id of its request, or 0.
     pub(crate) id: u32,
+}
+
+impl From<Found<'_>> for Frame {
+    fn from(found: Found<'_>) -> Self {
+        Self {
+            kind: found.kind,
+            payload: found.payload.to_vec(),
+            id: found.id,
+        }
+    }
 }
 
 /// Why no frame follows.
@@ -43,7 +56,7 @@ pub(crate) enum WireError {
 /// One end of a connection.
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
-    pub(crate) stream: S,
+    stream: S,
     framing: AnyFraming,
     limit: usize,
     /// Received bytes; the first `taken` belong to frames already returned.
@@ -53,18 +66,23 @@ pub(crate) struct Wire<S> {
     /// What waits to be sent. [`next`](Self::next) sends it, too, because the other end may read no more until its own
     /// messages are read.
     unsent: Vec<u8>,
-    /// Why it cannot be sent. What the other end has said before is read first.
+    /// Whether nothing waits, here or in the stream.
+    is_sent: bool,
+    /// Whether the sending half is closed after that.
+    must_close: bool,
+    /// How many bytes were sent.
+    sent: u64,
+    /// Why nothing can be sent. What the other end has said before is read first.
     write_error: Option<io::Error>,
     /// What is left of a message beyond the limit.
     to_skip: usize,
     read_state: ReadState,
     /// Whether the only frame of a connection with one exchange was read.
     is_over: bool,
-    has_one_exchange: bool,
-    has_ids: bool,
+    exchanges: Exchanges,
 }
 
-/// How much is read at once.
+/// The least room for a read.
 const READ_SIZE: usize = 64 << 10;
 /// How much may wait to be sent before the next request is taken.
 const MAX_UNSENT: usize = 1 << 20;
@@ -78,12 +96,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             buffer: Vec::new(),
             taken: 0,
             unsent: Vec::new(),
+            is_sent: true,
+            must_close: false,
+            sent: 0,
             write_error: None,
             to_skip: 0,
             read_state: ReadState::Idle,
             is_over: false,
-            has_one_exchange: framing.exchanges() != Exchanges::Many,
-            has_ids: framing.has_ids(),
+            exchanges: framing.exchanges(),
         }
     }
 
@@ -93,17 +113,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) async fn next(&mut self) -> Result<Option<Frame>, WireError> {
         loop {
             if let Some(frame) = self.take_frame()? {
-                return Ok(Some(frame));
+                return Ok(Some(frame.into()));
             }
             if self.read_state == ReadState::Eof {
                 return Ok(None);
             }
-            self.read().await.map_err(WireError::Io)?;
+            self.advance().await.map_err(WireError::Io)?;
         }
     }
 
     /// Returns the frame that has already arrived, if there is one.
-    fn take_frame(&mut self) -> Result<Option<Frame>, WireError> {
+    pub(crate) fn take_frame(&mut self) -> Result<Option<Found<'_>>, WireError> {
         let skipped = self.to_skip.min(self.buffer.len() - self.taken);
         self.taken += skipped;
         self.to_skip -= skipped;
@@ -115,86 +135,98 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             return Ok(None);
         }
         // With no bytes, only the framings whose messages the end of the input ends have a frame.
-        let buffer = self.buffer.get(self.taken..).unwrap_or_default();
-        if buffer.is_empty() && !(self.has_one_exchange && self.read_state == ReadState::Eof) {
+        let bytes = self.buffer.get(self.taken..).unwrap_or_default();
+        let has_one = self.exchanges != Exchanges::Many;
+        if bytes.is_empty() && !(has_one && self.read_state == ReadState::Eof) {
             return Ok(None);
         }
-        let input = Input::new(buffer, self.limit, self.framing.side(), self.read_state);
+        let side = self.framing.side();
         let found = self
             .framing
-            .parse(input)
-            .map_err(|error| WireError::Framing {
-                error,
-                bytes: buffer.to_vec(),
-                side: self.framing.side(),
-            })?;
-        let Some(found) = found else {
-            return Ok(None);
-        };
-        let payload = match found.kind {
-            FrameKind::Oversized(_) => &[],
-            _ => buffer.get(found.payload).unwrap_or_default(),
-        };
-        let frame = Frame {
-            kind: found.kind,
-            payload: payload.to_vec(),
-            id: found.id,
-        };
-        self.is_over = self.has_one_exchange;
-        self.to_skip = found.consumed.saturating_sub(buffer.len());
-        self.taken += found.consumed.min(buffer.len());
-        Ok(Some(frame))
+            .parse(Input::new(bytes, self.limit, side, self.read_state));
+        let found = found.map_err(|error| WireError::Framing {
+            error,
+            bytes: bytes.to_vec(),
+            side,
+        })?;
+        if let Some(found) = &found {
+            self.is_over = has_one;
+            self.to_skip = found.consumed.saturating_sub(bytes.len());
+            self.taken += found.consumed.min(bytes.len());
+        }
+        Ok(found)
     }
 
-    /// Sends what waits, and reads what has arrived.
-    async fn read(&mut self) -> io::Result<()> {
+    /// Goes on after a greeting, which is not a part of the one exchange.
+    pub(crate) fn go_on(&mut self) {
+        self.is_over = false;
+    }
+
+    /// Sends what waits, and reads meanwhile. Returns how many bytes were read, or `None` once all is sent.
+    ///
+    /// Safe to cancel. After the end of the input, it only sends.
+    pub(crate) async fn advance(&mut self) -> io::Result<Option<usize>> {
         poll_fn(|cx| {
-            // Also while nothing arrives, and its result waits for what was said before.
-            let _: Poll<()> = self.poll_flush(cx);
-            self.poll_read(cx)
+            if !self.is_sent && self.poll_flush(cx).is_ready() {
+                return Poll::Ready(Ok(None));
+            }
+            if self.read_state == ReadState::Eof {
+                return Poll::Pending;
+            }
+            self.poll_read(cx).map_ok(Some)
         })
         .await
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let start = self.unread().len();
-        self.buffer.resize(start + READ_SIZE, 0);
-        let mut free = ReadBuf::new(self.buffer.get_mut(start..).unwrap_or_default());
-        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut free);
-        let count = free.filled().len();
-        self.buffer.truncate(start + count);
-        if let Err(error) = ready!(polled) {
-            return Poll::Ready(Err(self.write_error.take().unwrap_or(error)));
-        }
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.unread().reserve(READ_SIZE);
+        let read = pin!(self.stream.read_buf(&mut self.buffer)).poll(cx);
+        let count = ready!(read).map_err(|error| self.write_error.take().unwrap_or(error))?;
         self.read_state = match count {
             0 => ReadState::Eof,
-            READ_SIZE => ReadState::MaybeMore,
+            _ if self.buffer.len() == self.buffer.capacity() => ReadState::MaybeMore,
             _ => ReadState::Idle,
         };
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(count))
     }
 
+    /// Sends what waits. An error is kept.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut stream = Pin::new(&mut self.stream);
-        while !self.unsent.is_empty() {
-            match ready!(stream.as_mut().poll_write(cx, &self.unsent)) {
-                Ok(count) if count > 0 => drop(self.unsent.drain(..count)),
-                failed => {
-                    let error = failed.err().unwrap_or(io::ErrorKind::WriteZero.into());
-                    self.write_error = Some(error);
-                    self.unsent = Vec::new();
-                }
-            }
+        if let Err(error) = ready!(self.poll_send(cx)) {
+            self.write_error = Some(error);
+            self.unsent.clear();
         }
-        if self.write_error.is_none() {
-            self.write_error = ready!(stream.poll_flush(cx)).err();
-        }
+        self.is_sent = true;
         Poll::Ready(())
     }
 
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut stream = Pin::new(&mut self.stream);
+        while !self.unsent.is_empty() {
+            let count = ready!(stream.as_mut().poll_write(cx, &self.unsent))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unsent.drain(..count);
+            self.sent += count as u64;
+        }
+        if self.must_close {
+            ready!(stream.poll_shutdown(cx))?;
+            self.must_close = false;
+            return Poll::Ready(Ok(()));
+        }
+        // TLS keeps what the socket did not take.
+        stream.poll_flush(cx)
+    }
+
+    /// Returns how many bytes were sent since the last time.
+    pub(crate) fn take_sent(&mut self) -> u64 {
+        mem::take(&mut self.sent)
+    }
+
     /// Returns `true` if frames have the ids of their requests.
-    pub(crate) const fn has_ids(&self) -> bool {
-        self.has_ids
+    pub(crate) fn has_ids(&self) -> bool {
+        self.framing.has_ids()
     }
 
     /// Returns `true` if nothing should be queued before what waits is sent.
@@ -213,65 +245,67 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) async fn flush_or_next(&mut self) -> Result<Option<Frame>, WireError> {
         loop {
             if let Some(frame) = self.take_frame()? {
-                return Ok(Some(frame));
+                return Ok(Some(frame.into()));
             }
-            let is_sent = poll_fn(|cx| {
-                if self.poll_flush(cx).is_ready() {
-                    return Poll::Ready(Ok(true));
-                }
-                if self.read_state == ReadState::Eof {
-                    return Poll::Pending;
-                }
-                self.poll_read(cx).map_ok(|()| false)
-            });
-            if is_sent.await.map_err(WireError::Io)? {
+            if self.is_sent {
                 let error = self.write_error.take().map(WireError::Io);
                 return error.map_or(Ok(None), Err);
             }
+            self.advance().await.map_err(WireError::Io)?;
         }
     }
 
     /// Closes the sending half, once everything is sent.
     pub(crate) async fn close_half(&mut self) -> io::Result<()> {
-        self.flush().await?;
-        self.stream.shutdown().await
+        (self.must_close, self.is_sent) = (true, false);
+        self.flush().await
     }
 
     /// Reads bytes outside of the framing.
     ///
     /// Returns `false` once the peer has closed its half.
     pub(crate) async fn read_more(&mut self) -> io::Result<bool> {
-        self.read().await?;
-        Ok(self.read_state != ReadState::Eof)
+        loop {
+            if self.read_state == ReadState::Eof {
+                return Ok(false);
+            }
+            if let Some(count) = self.advance().await? {
+                return Ok(count > 0);
+            }
+        }
     }
 
     /// Returns the bytes after the last frame. Those that you remove are not read as a frame.
     pub(crate) fn unread(&mut self) -> &mut Vec<u8> {
-        self.buffer.drain(..std::mem::take(&mut self.taken));
+        self.buffer.drain(..mem::take(&mut self.taken));
         &mut self.buffer
     }
 
-    /// Queues a message, with the id `id` if the framing has ids.
+    /// Queues a message, with the id `id` if the framing has ids. If the end of the input ends requests, a client closes
+    /// its half after it.
     pub(crate) fn queue(&mut self, message: &[u8], id: u32) -> Result<(), Failure> {
-        self.framing.set_id(id);
-        let written = self.framing.write(message, &mut self.unsent);
-        written.map_err(|error| {
-            Failure::usage(format_args!(
-                "the framing cannot carry the message: {error}"
-            ))
-        })
+        self.is_sent = false;
+        let is_client = self.framing.side() == Side::Client;
+        self.must_close |= is_client && self.exchanges == Exchanges::OneUntilHalfClose;
+        let written = self.framing.write(message, id, &mut self.unsent);
+        written.map_err(|error| not_carried(&error))
     }
 
-    /// Queues a frame that `write` appends, unless the framing has none.
-    pub(crate) fn queue_with(
-        &mut self,
-        write: impl FnOnce(&mut AnyFraming, &mut Vec<u8>) -> bool,
-    ) -> bool {
-        write(&mut self.framing, &mut self.unsent)
+    /// Queues a rejection of the request with the id `id`. Returns `false` if the framing has none.
+    pub(crate) fn queue_rejection(&mut self, rejection: &Rejection, id: u32) -> bool {
+        self.is_sent = false;
+        self.framing.reject(rejection, id, &mut self.unsent)
+    }
+
+    /// Queues a notice about the request with the id `id`, if the framing has notices.
+    pub(crate) fn queue_notice(&mut self, notice: Notice, id: u32) {
+        self.is_sent = false;
+        self.framing.notice(notice, id, &mut self.unsent);
     }
 
     /// Queues bytes as they are.
     pub(crate) fn queue_bytes(&mut self, bytes: &[u8]) {
+        self.is_sent = false;
         self.unsent.extend_from_slice(bytes);
     }
 }
@@ -304,6 +338,11 @@ impl Parts {
 pub(crate) fn too_long(length: usize) -> Failure {
     let message = format!("a reply of {length} bytes exceeds the limit");
     Failure::new(Exit::Protocol, message).hint("raise --max-len")
+}
+
+pub(crate) fn not_carried(error: &FrameError) -> Failure {
+    let message = format!("the framing cannot carry the message: {error}");
+    Failure::usage(message).hint("choose another --framing, or change the message")
 }
 
 pub(crate) fn disconnected(error: &io::Error) -> Failure {
@@ -358,7 +397,7 @@ pub(crate) fn speaks(bytes: &[u8]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, duplex, repeat};
+    use tokio::io::{AsyncWriteExt as _, duplex, repeat};
 
     use super::*;
 

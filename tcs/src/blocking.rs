@@ -400,7 +400,7 @@ impl<F: Framing> Channel<F> {
         Self(self.0.hedge(delay))
     }
 
-    /// Returns what is known of the connections.
+    /// Returns the state of the connections.
     pub fn state(&self) -> ChannelState {
         self.0.state()
     }

@@ -12,7 +12,7 @@ use crate::{
     buffer::MemoryBudget,
     conversation::{Conversation, ConversationLimits},
     deadline::inherited,
-    drain_signal::DrainSignal,
+    draining::DrainSignal,
 };
 
 /// The properties of an open connection.
@@ -176,6 +176,11 @@ impl ConnectionInfo {
     /// runtime, or without a runtime, the function runs in place and everything else waits. The
     /// function may borrow. It runs to its end, whatever happens to the connection.
     ///
+    /// # Panics
+    ///
+    /// Panics in a [`LocalSet`](tokio::task::LocalSet) on a multi-threaded runtime, where tokio does not allow
+    /// `block_in_place`. In a server's function, the request then fails.
+    ///
     /// # Errors
     ///
     /// Returns a rejection as *busy* if the call has waited longer than
@@ -252,8 +257,9 @@ impl<'a, Session> Context<'a, Session> {
 /// [`&Peer`](Peer), [`&ConnectionInfo`](ConnectionInfo), [`SocketAddr`] (the peer's),
 /// [`Draining`](crate::protocol::Draining), a fact such as `&TlsInfo` or `UCred`, an [`Option`] of one of them, or your
 /// own. In a module of functions, write `#[context]` before such a parameter. Without it, a parameter is an argument of
-/// the request, unless it is a `&Peer` or a `&ConnectionInfo`. A type of yours with this trait is no argument, also if it has
-/// those of serde: any client could send one. Of a protocol with type parameters, this is not checked.
+/// the request, unless it is a `&Peer` or a `&ConnectionInfo`. A type with this trait is never read
+/// from the request, even if it implements serde's traits: otherwise, any client could send one. This is not checked for
+/// a protocol with type parameters.
 ///
 /// # Examples
 ///
@@ -284,6 +290,7 @@ impl<'a, Session> Context<'a, Session> {
     note = "write `#[state]` before what all connections share, `#[session]` before what one keeps",
     note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext`"
 )]
+#[doc(alias = "extractor")]
 pub trait FromContext<'a>: Sized {
     /// Takes the value from the connection, or rejects the request.
     fn from_context(info: &'a ConnectionInfo) -> Result<Self, Rejection>;

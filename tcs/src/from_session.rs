@@ -4,12 +4,12 @@ use crate::{ConnectionInfo, FromContext, Rejection, protocol::ServerProtocol};
 
 /// A function parameter that is made of the states of a protocol, the session, and the connection.
 ///
-/// It is for what many functions need and only some peers have, such as a login: the parameter is what is left in the
-/// session, or a rejection. `P` is the protocol, whose fields are the states. In a module of functions, it is
-/// `Protocol`, and the parameter has `#[context]`.
+/// Use it for a value that many functions need and only some peers have, such as the user who has logged in: the request
+/// of any other peer is rejected. `P` is the protocol, whose fields are the states. In a module of functions, `P` is
+/// `Protocol`, and the parameter needs `#[context]`.
 ///
-/// Every type with [`FromContext`], which sees the connection alone, has this trait. A function that takes its session
-/// as `&mut` has only parameters with `FromContext`, because no other can see the session at the same time.
+/// Every type with [`FromContext`], which sees only the connection, implements this trait. A function that takes its
+/// session as `&mut` can only have parameters with `FromContext`, because no other can see the session at the same time.
 ///
 /// # Examples
 ///

@@ -86,7 +86,7 @@
 //! | run code around every request: measure, log, limit, authenticate | [`wrap`](protocol::wrap) in a [`Middleware`](protocol::Middleware) |
 //! | use layers of `tower`, or serve a `tower::Service` | the module `protocol::tower`, with the feature `tower` |
 //! | close the connection after a reply, or send no reply | [`Response`] |
-//! | push or broadcast messages that nobody asked for | [conversations](protocol#conversations): [`Push`](protocol::Push), [`PushGroup`](protocol::PushGroup) |
+//! | push or broadcast events | [conversations](protocol#conversations): [`Push`](protocol::Push), [`PushGroup`](protocol::PushGroup) |
 //! | reply with many messages | [`Response::many`] for an iterator, also in a plain `fn`; [`Replies`](protocol::Replies) for what waits, and in a module |
 //! | receive a request in chunks | [`Requests`](protocol::Requests); at a client [`Connection::upload`] |
 //! | not let a slow request hold up those after it | [`concurrent`](macro@server_protocol#requests-side-by-side), or the framing [`Multiplexed`](framing::Multiplexed) |
@@ -198,8 +198,8 @@
 //! without waiting for their peers to close, unless something is unread ([`linger`](server::Server::linger)).
 //! `listen()` then returns the [`Report`], which counts the requests and the connections by their outcome.
 //!
-//! Behind a balancer, set [`lame_duck`](server::Server::lame_duck): a server that is stopped then continues to serve for this time,
-//! so that the balancer sees it before the listeners close. The server goes through these phases:
+//! Behind a balancer, set [`lame_duck`](server::Server::lame_duck): a server that is stopped then continues to serve for
+//! this time, so that the balancer sees the stop before the listeners close. The server goes through these phases:
 //!
 //! | phase | begins | connections | [`ServerHandle::is_stopping`](server::ServerHandle::is_stopping) | [`Draining`](protocol::Draining) of functions |
 //! |---|---|---|---|---|
@@ -210,47 +210,23 @@
 //!
 //! # Limits
 //!
-//! Every wait for a peer and every buffer has a limit. [`Server`](server::Server) documents each with its setting.
-//! What exceeds a limit is rejected with a text that names the limit, if the framing can carry it.
-//! [docs/limits.md](https://docs.rs/crate/tcs/latest/source/docs/limits.md) has the reasons, and how you tell that a limit
-//! was reached.
+//! Every wait for a peer and every buffer has a limit. The documentation of each setting has its default. What exceeds a
+//! limit is rejected with a text that names the setting, if the framing can carry it.
+//! [docs/limits.md](https://docs.rs/crate/tcs/latest/source/docs/limits.md) has tables of the defaults with their reasons,
+//! and how you tell that a limit was reached.
 //!
-//! | setting | default | limits |
-//! |---|---|---|
-//! | [`max_frame_len`](server::Server::max_frame_len) | 8 MiB | a message without its header, both ways |
-//! | [`max_reply_len`](server::Server::max_reply_len) | `max_frame_len` | a message that the server sends, if its limit is another |
-//! | [`memory_budget`](server::Server::memory_budget) | 512 MiB, or a quarter of what the process may use | the large buffers of all connections together |
-//! | [`max_connections`](server::Server::max_connections) | 1,024, or what the descriptor limit leaves | open connections |
-//! | [`max_connections_per_address`](server::Server::max_connections_per_address) | a quarter of `max_connections` | open connections of one address |
-//! | [`max_in_flight_per_address`](server::Server::max_in_flight_per_address) | none | requests in flight of one address |
-//! | [`max_request_rate_per_address`](server::Server::max_request_rate_per_address) | none | requests per second of one address |
-//! | [`max_queue_time`](server::Server::max_queue_time) | none | the wait of a request until it starts |
-//! | [`max_push_queue`](server::Server::max_push_queue) | 64 KiB | bytes of events that wait for a peer to read |
-//! | [`max_pipelined_requests`](server::Server::max_pipelined_requests) | none | requests of a connection that wait for replies |
-//! | [`max_connection_age`](server::Server::max_connection_age) | none | the age of a connection |
-//! | [`max_requests_per_connection`](server::Server::max_requests_per_connection) | none | the requests of a connection |
-//! | [`max_blocking`](server::Server::max_blocking) | 512 | `blocking` functions that run at the same time |
-//! | [`idle_timeout`](server::Server::idle_timeout) | 300 s; iterative 5 s; once 30 s | the wait for a request |
-//! | [`frame_timeout`](server::Server::frame_timeout) | 30 s + 1 s per 64 KiB that arrived | the rest of a started frame |
-//! | [`request_timeout`](server::Server::request_timeout) | none | a function |
-//! | [`half_close_timeout`](server::Server::half_close_timeout) | 30 s | the wait of a function whose peer has closed its sending half |
-//! | [`write_timeout`](server::Server::write_timeout) | 30 s + 1 s per 64 KiB that were taken | a peer that reads too slowly, or gives a stream no credit |
-//! | [`linger`](server::Server::linger) | 2 s | a peer that does not close |
-//! | [`keepalive_timeout`](server::Server::keepalive_timeout) | 2 min | a peer of `address` whose machine or network is gone; other listeners keep the options of their sockets |
-//! | [`handshake_timeout`](server::Server::handshake_timeout) | 10 s | the handshakes of a connection, such as TLS |
-//! | [`lame_duck`](server::Server::lame_duck) | none | the time in which a stopped server continues to serve, before it drains |
-//! | [`drain_timeout`](server::Server::drain_timeout) | 30 s | the drain of a stopped server |
-//! | [`connect_timeout`] | 5 s | a client's connection attempt |
-//! | [`reply_timeout`] | 30 s | a client's exchange |
-//! | [`keepalive_timeout`](client::ConnectOptions::keepalive_timeout) of a client | 2 min | a server whose machine or network is gone |
-//! | [`max_in_flight`] | 1,024 | a client's requests that wait for replies |
-//! | [`max_queued_events`](client::ConnectOptions::max_queued_events) | 1 MiB | a client's events that wait to be received |
-//! | [`idle_timeout`](client::ChannelOptions::idle_timeout) of a channel | 4 min | a connection without calls |
-//! | [`backoff`](client::ChannelOptions::backoff) of a channel | 100 ms to 10 s | the wait before another attempt to connect |
+//! | limits of | settings |
+//! |---|---|
+//! | messages and memory | [`max_frame_len`](server::Server::max_frame_len), [`max_reply_len`](server::Server::max_reply_len), [`memory_budget`](server::Server::memory_budget), [`max_push_queue`](server::Server::max_push_queue) |
+//! | connections | [`max_connections`](server::Server::max_connections), [`max_connections_per_address`](server::Server::max_connections_per_address), [`max_connection_age`](server::Server::max_connection_age), [`max_requests_per_connection`](server::Server::max_requests_per_connection), [`handshake_timeout`](server::Server::handshake_timeout), [`idle_timeout`](server::Server::idle_timeout), [`keepalive_timeout`](server::Server::keepalive_timeout), [`linger`](server::Server::linger) |
+//! | requests | [`frame_timeout`](server::Server::frame_timeout), [`request_timeout`](server::Server::request_timeout), [`half_close_timeout`](server::Server::half_close_timeout), [`write_timeout`](server::Server::write_timeout), [`max_queue_time`](server::Server::max_queue_time), [`max_pipelined_requests`](server::Server::max_pipelined_requests), [`max_in_flight_per_address`](server::Server::max_in_flight_per_address), [`max_request_rate_per_address`](server::Server::max_request_rate_per_address), [`max_blocking`](server::Server::max_blocking) |
+//! | the stop of a server | [`lame_duck`](server::Server::lame_duck), [`drain_timeout`](server::Server::drain_timeout) |
+//! | connections of clients | [`connect_timeout`](client::ConnectOptions::connect_timeout), [`reply_timeout`](client::ConnectOptions::reply_timeout), [`keepalive_timeout`](client::ConnectOptions::keepalive_timeout), [`max_frame_len`](client::ConnectOptions::max_frame_len), [`max_reply_len`](client::ConnectOptions::max_reply_len), [`max_in_flight`](client::ConnectOptions::max_in_flight), [`max_queued_events`](client::ConnectOptions::max_queued_events) |
+//! | channels | [`deadline`](client::ChannelOptions::deadline), [`idle_timeout`](client::ChannelOptions::idle_timeout), [`ping_interval`](client::ChannelOptions::ping_interval), [`max_age`](client::ChannelOptions::max_age), [`backoff`](client::ChannelOptions::backoff), [`retries`](client::ChannelOptions::retries) |
 //!
 //! # Many connections
 //!
-//! [`max_connections`](server::Server::max_connections) is 1,024. To hold more, raise it, and raise the descriptor limit
+//! To hold more than 1,024, raise [`max_connections`](server::Server::max_connections), and raise the descriptor limit
 //! (`ulimit -n`, or `LimitNOFILE` of systemd) above it. A connection that waits for a request has no buffers and takes
 //! about 1.3 KB ([measured](https://docs.rs/crate/tcs/latest/source/docs/performance.md)), in addition to the socket of
 //! the operating system. Connections that are idle for more than 300 s are closed, unless you set `idle_timeout(None)`.
@@ -347,10 +323,11 @@
 //! # Cancel safety
 //!
 //! Each `async fn` documents what dropping its future does. In short: a dropped server closes its
-//! listener and aborts its connections. A [`call`](Connection::call) that is dropped or has timed out takes no reply from another:
-//! its request is not sent, or its reply is dropped. A request that was sent is still executed, and the requests after it
-//! on the same connection wait for it. With [`Multiplexed`](framing::Multiplexed), it is cancelled instead. A server drops a protocol function that waits if its peer leaves or a limit passes:
-//! see [what becomes of a function](server#what-becomes-of-a-function).
+//! listener and aborts its connections. A [`call`](Connection::call) that is dropped or has timed out takes no reply from
+//! another: its request is not sent, or its reply is dropped. A request that was sent is still executed, and the requests
+//! after it on the same connection wait for it. With [`Multiplexed`], it is cancelled instead. A server drops a protocol
+//! function that waits if its peer leaves or a limit passes: see [what becomes of a
+//! function](server#what-becomes-of-a-function).
 //!
 //! # Logging
 //!
@@ -396,10 +373,10 @@
 //!
 //! # Metrics
 //!
-//! With the feature `metrics`, servers and channels publish their numbers through the crate `metrics`. The library installs no
-//! recorder: install one, such as the one of `metrics-exporter-prometheus` 0.18 (it must be one for `metrics` 0.24),
-//! before you call `bind()`, [`listen()`] or `run()`, and before you make a channel. The numbers of several servers in
-//! a program add up, and so do those of channels.
+//! With the feature `metrics`, servers and channels publish metrics through the crate `metrics`. The library installs no
+//! recorder: install one, such as that of `metrics-exporter-prometheus` 0.18 (it must be one for `metrics` 0.24), before
+//! you call `bind()`, [`listen()`] or `run()`, and before you make a channel. The metrics of several servers in a program
+//! add up, and so do those of channels.
 //!
 //! | name | kind | is |
 //! |---|---|---|
@@ -502,11 +479,8 @@
 //! [`Report`]: server::Report
 //! [`ServerProtocol`]: protocol::ServerProtocol
 //! [`block_in_place`]: tokio::task::block_in_place
-//! [`connect_timeout`]: client::ConnectOptions::connect_timeout
 //! [`enable_all`]: tokio::runtime::Builder::enable_all
 //! [`listen()`]: server::Server::listen
-//! [`max_in_flight`]: client::ConnectOptions::max_in_flight
-//! [`reply_timeout`]: client::ConnectOptions::reply_timeout
 //! [`serve_stream`]: server::Server::serve_stream
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -528,11 +502,9 @@ mod blocking_permits;
 mod buffer;
 pub mod client;
 mod codel;
-mod concurrency;
 mod context;
 mod conversation;
 mod deadline;
-mod drain_signal;
 mod draining;
 mod error;
 pub mod format;

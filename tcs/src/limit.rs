@@ -2,10 +2,9 @@
 
 use crate::{
     Error,
-    concurrency::is_concurrent,
     format::{Decode, Encode},
     framing::{Framing, Side},
-    protocol::{ClientProtocol, Pushes, ServerProtocol, has_no_request},
+    protocol::{ClientProtocol, Pushes, ServerProtocol, has_no_request, is_concurrent},
 };
 
 /// The largest `max_frame_len` and `max_reply_len`: 512 MiB, so that no length begins with a printable character.

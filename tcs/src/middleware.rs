@@ -14,8 +14,8 @@ use crate::{
 /// for every `P: ServerProtocol`, or for one protocol to read its requests and replies. It is an `async fn` with the
 /// lifetime `'a` as below, so it may wait, and requests and replies may borrow.
 ///
-/// An `Err` is a rejection, such as one of [`FromContext`](crate::protocol::FromContext). What a function with an attribute
-/// returns is a reply, even if it is an `Err`. A reply may not be `Send`, so do not wait while you hold one.
+/// An `Err` is a rejection, such as one of [`FromContext`](crate::protocol::FromContext). An `Err` that the function itself
+/// returns is a reply. A reply may not be `Send`, so do not wait while you hold one.
 ///
 /// # Cancel safety
 ///

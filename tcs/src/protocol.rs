@@ -47,11 +47,11 @@
 //!
 //! # Conversations
 //!
-//! A function can do more than reply once. What it needs is a parameter:
+//! A function can do more than reply once. It takes a handle as a parameter:
 //!
 //! | parameter | option of the attribute | for |
 //! |---|---|---|
-//! | [`push: Push<Chat>`](Push) | `push = Event<'_>` | events that nobody asked for; [`PushGroup`] sends one to many peers |
+//! | [`push: Push<Chat>`](Push) | `push = Event<'_>` | events; [`PushGroup`] sends one to many peers |
 //! | [`mut out: Replies<'_, Rows>`](Replies) | `replies = Row<'_>` | a reply of many messages, called items |
 //! | [`mut more: Requests<'_, Upload>`](Requests) | `requests = Chunk<'_>` | further messages of the request, called chunks, or a block of bytes |
 //! | [`closed: Closed<'_>`](Closed) | | knowing that the peer has closed |
@@ -61,18 +61,18 @@
 //! `Replies`, and need not be `async`. One that returns [`Response::upgrade`](crate::Response::upgrade) takes its
 //! connection over, as for a tunnel.
 //!
-//! `Chat`, `Rows` and `Upload` are the protocols: the types that the attribute makes. Each has one type of events, one of items and one
-//! of chunks, in its format. A protocol that is written by hand implements [`Pushes`], [`Streams`] and [`Receives`], and takes the handles from
-//! [`ConnectionInfo`].
+//! `Chat`, `Rows` and `Upload` are the protocols: the types that the attribute makes. Each has one type of events, one of
+//! items and one of chunks, in its format. A protocol that is written by hand implements [`Pushes`], [`Streams`] and
+//! [`Receives`], and takes the handles from [`ConnectionInfo`].
 //!
 //! The messages of a connection have an order. Replies come in the order of the requests (except with
-//! [`Multiplexed`](crate::framing::Multiplexed)), items directly before the reply that
-//! ends them. Events come in the order in which they are pushed, when the connection waits for a function or for a request. So
-//! what a function pushes to its own connection comes after its reply, and after those to requests that had arrived by then.
+//! [`Multiplexed`](crate::framing::Multiplexed)), and items directly before the reply that ends them. Events come in the
+//! order in which they are pushed, when the connection waits for a function or for a request. So an event that a function
+//! pushes to its own connection comes after its reply, and after the replies to requests that had arrived by then.
 //!
-//! With [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed), a client can tell replies, items and events apart. With other
-//! framings, they look the same, and the protocol must say what is what, as text protocols do. Messages that are values, as
-//! with `Codec`, are replies only.
+//! With [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed), a client can
+//! tell replies, items and events apart. With other framings, they look the same, and the messages themselves must say what
+//! they are, as in text protocols. Messages that are values, as with `Codec`, are replies only.
 //!
 //! ```
 //! use tcs::{
@@ -241,6 +241,7 @@ pub use concurrency::Concurrency;
 pub use contract::{CallContract, CallOwned, Contract};
 pub use no_request::NoRequest;
 
+pub(crate) use concurrency::{is_concurrent, share_session};
 pub(crate) use no_request::{has_no_request, has_one_exchange};
 
 pub use crate::{
@@ -453,7 +454,7 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// Whether several requests of one connection are processed at the same time.
     ///
     /// Default: with a framing that has [ids](Framing#ids), 128, without an order. With all others `None`: the requests of a
-    /// connection are processed in sequence. What is set here has no effect on functions that never wait.
+    /// connection are processed in sequence. It has no effect on functions that never wait.
     ///
     /// Otherwise, each request has a copy of its bytes and a share of the session
     /// ([`share_session`](Self::share_session)), and up to [`limit`](Concurrency::limit) functions run side by side in the
@@ -464,7 +465,7 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// reply closes the connection, no more requests are taken. In order, the functions after it are dropped, and so are
     /// the replies of those that have returned: the client is told that these requests have *failed*, and the
     /// [`Report`](crate::server::Report) counts them as *aborted*. [Unordered](Concurrency::unordered), the reply waits for
-    /// those in flight, and is the last one. What a function pushes to its own connection can come before its reply.
+    /// those in flight, and is the last one. Events that a function pushes to its own connection can come before its reply.
     ///
     /// The items of a streamed reply ([`Replies`]) are sent when it is the turn of the reply. [`Requests`] reports an error,
     /// because chunks are for the last request. Neither a framing whose messages are values (`Codec`) nor a function that

@@ -18,30 +18,20 @@ use tokio::{
 use crate::{Error, Result};
 
 /// Returns an error if there is no runtime.
-pub(crate) fn inside_runtime(called: &'static str, instead: Instead) -> Result<()> {
+pub(crate) fn inside_runtime(called: &'static str) -> Result<()> {
     if Handle::try_current().is_ok() {
         return Ok(());
     }
-    let instead = match instead {
-        Instead::Run => ": call `run()`, which brings its own",
-        Instead::Nothing => "",
-    };
-    Err(Error::outside_runtime(called, instead))
+    let cure = ": start one, as `#[tokio::main]` does";
+    Err(Error::outside_runtime(called, cure))
 }
 
 /// Returns an error if there is no runtime, or if it has no clock.
 pub(crate) fn inside_runtime_with_clock(called: &'static str) -> Result<()> {
-    inside_runtime(called, Instead::Nothing)?;
+    inside_runtime(called)?;
     // tokio does not say it in another way. The text of its panic goes to the panic hook, and names the cure as well.
     let timer = catch_unwind(|| drop(sleep(Duration::ZERO)));
     timer.map_err(|_| Error::without_clock(called))
-}
-
-/// What to call instead if there is no runtime.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Instead {
-    Run,
-    Nothing,
 }
 
 /// Runs a future on a new runtime, for `run()`.

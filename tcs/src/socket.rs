@@ -24,6 +24,9 @@ pub(crate) struct Keepalive {
     pub(crate) is_for_unacknowledged: bool,
 }
 
+/// The longest time of Linux in seconds, about nine hours.
+const MAX_TCP_KEEPIDLE: u32 = 32_767;
+
 impl Keepalive {
     /// Sets the options of tcp(7) on a socket. On Linux, sockets that are accepted have those of their listener.
     fn set(self, socket: &SockRef<'_>) -> io::Result<()> {
@@ -76,9 +79,6 @@ pub(crate) fn limit_unsent(listener: &TcpListener) {
     #[cfg(not(any(target_os = "android", target_os = "linux")))]
     let _ = (listener, MAX_UNSENT);
 }
-
-/// The longest time of Linux in seconds, about nine hours.
-const MAX_TCP_KEEPIDLE: u32 = 32_767;
 
 /// Listens at an address.
 pub(crate) fn listen(

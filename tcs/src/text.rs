@@ -8,8 +8,8 @@ use std::fmt::{self, Write as _};
 pub(crate) struct Text(Box<str>);
 
 impl Text {
-    /// Creates the text that `source` displays. `source` is often of the user, so its `Display` may fail,
-    /// on which `to_string` would panic.
+    /// Creates the text that `source` displays. `source` may be a user's type whose `Display` fails, where `to_string`
+    /// would panic.
     pub(crate) fn new(source: impl fmt::Display) -> Self {
         let mut text = String::new();
         if write!(text, "{source}").is_err() {
@@ -63,7 +63,9 @@ impl<'a> Escaped<'a> {
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.bytes.get(..self.max_len).unwrap_or(self.bytes);
-        for chunk in shown.utf8_chunks() {
+        let is_cut = shown.len() < self.bytes.len();
+        let mut chunks = shown.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
             for c in chunk.valid().chars() {
                 // Separators of lines and bidirectional controls change what a terminal shows, as
                 // controls do.
@@ -75,9 +77,12 @@ impl fmt::Display for Escaped<'_> {
                     f.write_char(c)?;
                 }
             }
-            write!(f, "{}", chunk.invalid().escape_ascii())?;
+            // The cut may have split the last character.
+            if !is_cut || chunks.peek().is_some() {
+                write!(f, "{}", chunk.invalid().escape_ascii())?;
+            }
         }
-        if shown.len() < self.bytes.len() {
+        if is_cut {
             f.write_str("…")?;
         }
         Ok(())
@@ -93,6 +98,20 @@ mod tests {
         assert_eq!(Escaped::all(b"ab\xff\r").to_string(), "ab\\xff\\r");
         assert_eq!(Escaped::up_to(b"abcdef", 3).to_string(), "abc…");
         assert_eq!(Escaped::up_to(b"abc", 3).to_string(), "abc");
+    }
+
+    #[test]
+    fn text_that_is_cut_within_a_character_shows_nothing_of_it() {
+        for (bytes, max_len, shown) in [
+            ("aéb".as_bytes(), 2, "a…"),
+            ("aéb".as_bytes(), 3, "aé…"),
+            ("a\u{1f980}b".as_bytes(), 4, "a…"),
+            (b"a\xc3", 2, "a\\xc3"),
+            (b"a\xc3b", 3, "a\\xc3b"),
+        ] {
+            let cut = Escaped::up_to(bytes, max_len).to_string();
+            assert_eq!(cut, shown, "{bytes:?}");
+        }
     }
 
     #[test]

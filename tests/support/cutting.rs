@@ -67,7 +67,7 @@ pub fn read_until<F: Framing>(side: Side, pieces: &[&[u8]], last: ReadState, lim
             match framing.parse(Input::new(&unread, limit, side, read_state)) {
                 Ok(Some(parsed)) => {
                     read.found.extend(taken(&parsed, &unread));
-                    read.ids.resize(read.found.len(), framing.get_mut().id());
+                    read.ids.resize(read.found.len(), parsed.id());
                     skip = parsed.consumed();
                 }
                 Ok(None) => {

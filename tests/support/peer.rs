@@ -119,9 +119,14 @@ impl RawPeer {
     /// Continues over TLS, with a server that has the TLS of [`crate::tls::server`].
     #[cfg(target_os = "linux")]
     pub async fn start_tls(self) -> Self {
+        let shaken = "the handshake succeeds";
         match self.stream {
-            Stream::Tcp(stream) => Self::over(crate::tls::connect_over(stream).await),
-            Stream::Other(stream) => Self::over(crate::tls::connect_over(stream).await),
+            Stream::Tcp(stream) => {
+                Self::over(crate::tls::connect_over(stream).await.expect(shaken))
+            }
+            Stream::Other(stream) => {
+                Self::over(crate::tls::connect_over(stream).await.expect(shaken))
+            }
         }
     }
 

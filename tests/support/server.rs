@@ -322,7 +322,7 @@ impl Listening {
             #[cfg(target_os = "linux")]
             At::Tls(addr) => {
                 let stream = tcp(*addr).await?;
-                Link::Tls(Box::new(crate::tls::connect_over(stream).await))
+                Link::Tls(Box::new(crate::tls::connect_over(stream).await?))
             }
             At::Pipes(sender) => {
                 let (near, far) = pipe(room);

@@ -189,9 +189,10 @@ pub async fn connect(addr: SocketAddr) -> TlsStream<TcpStream> {
 }
 
 /// Performs the handshake with a server with the TLS of [`server`].
-pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> TlsStream<S> {
-    let connected = handshake(stream, client()).await;
-    connected.expect("the handshake succeeds")
+pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+) -> std::io::Result<TlsStream<S>> {
+    handshake(stream, client()).await
 }
 
 /// Connects to a server of TLS at `localhost`.
@@ -199,8 +200,8 @@ pub async fn try_connect(
     addr: SocketAddr,
     config: ClientConfig,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(addr).await.expect("it listens");
-    stream.set_nodelay(true).expect("TCP has it");
+    let stream = TcpStream::connect(addr).await?;
+    stream.set_nodelay(true)?;
     handshake(stream, config).await
 }
 

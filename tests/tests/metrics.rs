@@ -23,7 +23,7 @@ use tcs::{
     },
     server::AtCapacity,
     server_protocol,
-    transport::{Handshake, Stream},
+    transport::{Handshake, Listener as _, Stream, memory},
 };
 use tcs_tests::{
     Gate, Tester,
@@ -33,7 +33,7 @@ use tcs_tests::{
     lasting::lasting,
     patiently, serve_in_memory, start, tester, within,
 };
-use tokio::time::advance;
+use tokio::{sync::Notify, time::advance};
 
 /// Keeps what is recorded on this thread.
 #[derive(Default)]
@@ -548,6 +548,23 @@ async fn failures_of_streams_and_before_a_request_are_counted() {
     assert_eq!(failed(), 5);
 }
 
+#[tokio::test(start_paused = true)]
+async fn handshake_that_the_server_ends_has_not_failed() {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let ((listener, connector), began) = (memory(), Arc::new(Notify::new()));
+    let listener = listener.with_handshake(Stalls(Arc::clone(&began)));
+    let bound = server(&gate()).listener(listener).bind().await;
+    let bound = bound.expect("good settings");
+    let (handle, serving) = (bound.handle(), tokio::spawn(bound.listen()));
+    let _peer = patiently(connector.connect()).await.expect("it listens");
+    patiently(began.notified()).await;
+    handle.stop();
+    let stopped = patiently(serving).await.expect("no panic");
+    stopped.expect("it was stopped");
+    assert_eq!(recorded.counter("tcs_handshakes_failed_total"), 0);
+}
+
 #[tokio::test]
 async fn each_metric_is_documented() {
     let recorded = Recorded::default();
@@ -571,6 +588,16 @@ async fn each_metric_is_documented() {
         Some(format!("tcs_{name}"))
     });
     assert!(names.into_iter().eq(rows.collect::<BTreeSet<_>>()));
+}
+
+/// A handshake that says when it begins, and does not end.
+struct Stalls(Arc<Notify>);
+
+impl Handshake for Stalls {
+    async fn perform(&self, _stream: Stream, _peer: &mut Peer) -> io::Result<Stream> {
+        self.0.notify_one();
+        std::future::pending().await
+    }
 }
 
 /// A handshake that fails.

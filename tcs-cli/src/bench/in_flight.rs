@@ -11,85 +11,52 @@ pub(super) struct Unanswered {
     pub(super) sent: Duration,
 }
 
-/// The requests of a connection that are not answered.
-#[derive(Debug)]
-pub(super) enum InFlight {
-    /// Replies come in the order of the requests.
-    Ordered(VecDeque<Unanswered>),
-    /// Replies have the ids of their requests. Each request's id is its index here plus one.
-    ById {
-        places: Vec<Option<Unanswered>>,
-        free: Vec<u32>,
-    },
+/// The requests of a connection that are not answered, with their ids, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    requests: VecDeque<(u32, Unanswered)>,
+    last_id: u32,
 }
 
 impl InFlight {
-    pub(super) fn new(has_ids: bool) -> Self {
-        if has_ids {
-            Self::ById {
-                places: Vec::new(),
-                free: Vec::new(),
-            }
-        } else {
-            Self::Ordered(VecDeque::new())
-        }
-    }
-
     pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Ordered(queue) => queue.len(),
-            Self::ById { places, free } => places.len() - free.len(),
-        }
+        self.requests.len()
     }
 
-    /// Adds a request, and returns its id, or 0 if requests have none.
+    /// Adds a request, and returns its id.
     pub(super) fn add(&mut self, request: Unanswered) -> u32 {
-        match self {
-            Self::Ordered(queue) => {
-                queue.push_back(request);
-                0
-            }
-            Self::ById { places, free } => {
-                if let Some(id) = free.pop() {
-                    places[id as usize - 1] = Some(request);
-                    return id;
-                }
-                places.push(Some(request));
-                // The depth is far below this.
-                u32::try_from(places.len()).unwrap_or(u32::MAX)
-            }
-        }
+        // 0 is no id.
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        self.requests.push_back((self.last_id, request));
+        self.last_id
+    }
+
+    /// Takes the oldest request, for framings that reply in the order of the requests.
+    pub(super) fn answer_oldest(&mut self) -> Option<Unanswered> {
+        self.requests.pop_front().map(|(_, request)| request)
     }
 
     /// Takes the request that a reply with this id answers, if there is one.
     pub(super) fn answer(&mut self, id: u32) -> Option<Unanswered> {
-        match self {
-            Self::Ordered(queue) => queue.pop_front(),
-            Self::ById { places, free } => {
-                let place = (id as usize).checked_sub(1)?;
-                let request = places.get_mut(place)?.take()?;
-                free.push(id);
-                Some(request)
-            }
-        }
+        let (oldest, _) = *self.requests.front()?;
+        // The ids may have begun anew since the oldest.
+        let age = |id: u32| id.wrapping_sub(oldest);
+        let place = self
+            .requests
+            .binary_search_by_key(&age(id), |(id, _)| age(*id));
+        self.requests
+            .remove(place.ok()?)
+            .map(|(_, request)| request)
     }
 
     /// Returns when the oldest was sent.
     pub(super) fn oldest(&self) -> Option<Duration> {
-        match self {
-            Self::Ordered(queue) => queue.front().map(|request| request.sent),
-            Self::ById { places, .. } => places.iter().flatten().map(|it| it.sent).min(),
-        }
+        self.requests.front().map(|(_, request)| request.sent)
     }
 
     /// Returns when the requests that are left were due.
-    pub(super) fn left(self) -> impl Iterator<Item = Duration> {
-        let (queue, places) = match self {
-            Self::Ordered(queue) => (queue, Vec::new()),
-            Self::ById { places, .. } => (VecDeque::new(), places),
-        };
-        let all = queue.into_iter().chain(places.into_iter().flatten());
-        all.map(|request| request.due)
+    pub(super) fn left(&self) -> impl Iterator<Item = Duration> {
+        self.requests.iter().map(|(_, request)| request.due)
     }
 }
 
@@ -98,20 +65,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_used_again_after_their_reply() {
+    fn each_id_is_answered_once_and_ids_begin_anew() {
         let time = |seconds| Unanswered {
             due: Duration::from_secs(seconds),
             sent: Duration::from_secs(seconds + 10),
         };
-        let mut in_flight = InFlight::new(true);
-        assert_eq!([in_flight.add(time(1)), in_flight.add(time(2))], [1, 2]);
-        assert_eq!(in_flight.answer(2), Some(time(2)));
-        for unknown in [0, 2, 3] {
+        let mut in_flight = InFlight {
+            last_id: u32::MAX - 1,
+            ..InFlight::default()
+        };
+        let ids = [1, 2, 3].map(|seconds| in_flight.add(time(seconds)));
+        assert_eq!(ids, [u32::MAX, 1, 2]);
+        assert_eq!(in_flight.answer(1), Some(time(2)));
+        for unknown in [0, 1, 3] {
             assert_eq!(in_flight.answer(unknown), None);
         }
-        assert_eq!(in_flight.add(time(3)), 2);
-        assert_eq!(in_flight.len(), 2);
-        assert_eq!(in_flight.oldest(), Some(time(1).sent));
+        assert_eq!(
+            (in_flight.len(), in_flight.oldest()),
+            (2, Some(time(1).sent))
+        );
         assert!(in_flight.left().eq([time(1).due, time(3).due]));
+        assert_eq!(in_flight.answer_oldest(), Some(time(1)));
+        assert_eq!(in_flight.answer(2), Some(time(3)));
+        assert_eq!(in_flight.answer(2), None);
     }
 }

@@ -19,10 +19,8 @@ mod units;
 
 use std::{
     fs,
-    num::NonZeroU32,
     path::Path,
     pin::{Pin, pin},
-    process::ExitCode,
     sync::Arc,
     time::Duration,
 };
@@ -32,25 +30,19 @@ use tokio::{signal, task::JoinSet, time};
 
 use self::{
     progress::{Progress, sample_length},
-    report::{Report, Setting},
+    report::Report,
     request_error::RequestError,
     run::{Plan, Run},
     schedule::Load,
 };
 use crate::{
-    escape,
+    escape::unescaped,
     failure::{Exit, Failure},
-    help::HelpFlags,
-    output::{print, report},
+    options::{EXIT_CODES, HelpFlags},
+    output::print,
     payload::MessageOptions,
-    runtime::run_on_threads,
     target::Target,
-    values::duration,
 };
-
-const EXIT_CODES: &str = "\
-Exit codes: 0 fine, 1 rejected or wrong reply, 2 wrong usage, \
-3 cannot connect, 4 too late, 5 wrong framing, 6 closed too early, 130 Ctrl-C";
 
 /// What `--help-all` says after them.
 const EXAMPLES: &str = "\
@@ -121,64 +113,22 @@ pub(crate) struct Measure {
     #[arg(conflicts_with = "mix", help_heading = None::<&str>)]
     text: Option<String>,
     #[command(flatten)]
-    load: LoadOptions,
+    load: Load,
+    /// Requests from a file, with weights: `9 get key`
+    ///
+    /// Each line is a weight, a space and a request. Lines that begin with # are skipped.
+    #[arg(short, long, value_name = "FILE", help_heading = "Load")]
+    mix: Option<String>,
     /// Count replies that do not begin with this as errors
     #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true, help_heading = "Messages",
-        value_parser = prefix)]
-    expect: Prefix,
+        value_parser = |text: &str| unescaped(text).map(Arc::<[u8]>::from))]
+    expect: Arc<[u8]>,
     #[command(flatten)]
     messages: MessageOptions,
     #[command(flatten)]
     result: ResultOptions,
     #[command(flatten)]
     help: HelpFlags,
-}
-
-/// What is sent, and how fast.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Load")]
-struct LoadOptions {
-    /// Connections
-    #[arg(short, long, value_name = "N", default_value = "10", value_parser = at_least_one)]
-    connections: usize,
-    /// Requests in flight on each connection
-    ///
-    /// As fast as it goes, requests are sent when half of the depth is free.
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one)]
-    depth: usize,
-    /// Requests per second [default: as fast as it goes]
-    ///
-    /// They are those of all connections. Each is due at its time, whatever the server does, and its latency counts from
-    /// that time. So a server that stalls does not slow down the clock that measures it. At the end, what was due is
-    /// still sent, for up to --timeout.
-    #[arg(short, long, value_name = "N", value_parser = rate)]
-    rate: Option<f64>,
-    /// How long [default: 10s, unless --requests]
-    #[arg(short = 't', long, value_name = "TIME", value_parser = duration)]
-    duration: Option<Duration>,
-    /// How many requests
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    requests: Option<u64>,
-    /// How long to send before anything counts
-    #[arg(short, long, value_name = "TIME", value_parser = duration, hide_short_help = true)]
-    warm_up: Option<Duration>,
-    /// Requests from a file, with weights: `9 get key`
-    ///
-    /// Each line is a weight, a space and a request. Lines that begin with # are skipped.
-    #[arg(short, long, value_name = "FILE")]
-    mix: Option<String>,
-    /// How long to wait for a reply
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration,
-        hide_short_help = true)]
-    timeout: Duration,
-    /// Open a connection for each request
-    ///
-    /// The time to connect counts.
-    #[arg(long, hide_short_help = true)]
-    reconnect: bool,
-    /// Wait for a message of the server first
-    #[arg(long)]
-    greeting: bool,
 }
 
 /// What becomes of the result.
@@ -201,52 +151,27 @@ struct ResultOptions {
     compare: Option<String>,
 }
 
-/// What replies begin with.
-#[derive(Clone, Debug)]
-struct Prefix(Vec<u8>);
-
-fn prefix(text: &str) -> Result<Prefix, String> {
-    escape::unescaped(text).map(Prefix)
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok();
-    number
-        .filter(|number| (1..=MAX_NUMBER).contains(number))
-        .ok_or_else(|| format!("write a number from 1 to {MAX_NUMBER}"))
-}
-
-const MAX_NUMBER: usize = 100_000;
-
-fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok();
-    rate.filter(|rate| (0.001..=1e8).contains(rate))
-        .ok_or_else(|| "write a number of requests per second, such as 5000".to_owned())
-}
-
-pub(crate) fn run(args: Args) -> ExitCode {
-    let result = match args {
-        Args::Measure(measure) => measure.run(),
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    match args {
+        Args::Measure(measure) => measure.run().await,
         Args::Compare(Compare { a, b, .. }) => compare(&a, &b),
-    };
-    report(result)
+    }
 }
 
 fn compare(a: &str, b: &str) -> Result<(), Failure> {
-    let read = |path| Report::read(path).map_err(Failure::usage);
-    print(&[table::compare(&read(a)?, &read(b)?).as_bytes()])
+    let text = table::compare(&Report::read(a)?, &Report::read(b)?);
+    print(&[text.as_bytes()])
 }
 
 impl Measure {
-    fn run(self) -> Result<(), Failure> {
+    async fn run(self) -> Result<(), Failure> {
         // What cannot be read or written is said before the run, not after it.
         let before = self
             .result
             .compare
             .as_deref()
             .map(Report::read)
-            .transpose()
-            .map_err(Failure::usage)?;
+            .transpose()?;
         if let Some(path) = &self.result.plot {
             let folder = Path::new(path)
                 .parent()
@@ -258,9 +183,9 @@ impl Measure {
                 );
             }
         }
-        let (report, main_error) = run_on_threads(measure(self.plan()?))?;
+        let (report, main_error) = measure(self.plan()?).await?;
         let plotted = match &self.result.plot {
-            Some(path) => plot::write(path, &report).map_err(Failure::usage),
+            Some(path) => plot::write(path, &report),
             None => Ok(()),
         };
         let text = match (&before, self.result.json) {
@@ -276,38 +201,27 @@ impl Measure {
 
     fn plan(&self) -> Result<Plan, Failure> {
         let (requests, order) = self.requests()?;
-        let load = &self.load;
-        let duration = match (load.duration, load.requests) {
-            (None, None) => Some(DEFAULT_DURATION),
-            (duration, _) => duration,
-        };
+        let mut load = self.load;
+        if let Some(requests) = load.requests {
+            // A connection without a request would only be opened.
+            let requests = usize::try_from(requests).unwrap_or(usize::MAX);
+            load.connections = load.connections.min(requests);
+        } else {
+            load.duration = load.duration.or(Some(DEFAULT_DURATION));
+        }
         Ok(Plan {
             target: self.target.prepare()?,
             framing: self.messages.framing.clone(),
             requests,
             order,
-            load: Load {
-                // A connection without a request would only be opened.
-                connections: load.requests.map_or(load.connections, |requests| {
-                    usize::try_from(requests)
-                        .map_or(load.connections, |requests| load.connections.min(requests))
-                }),
-                rate: load.rate,
-                warm_up: load.warm_up.unwrap_or_default(),
-                duration,
-                requests: load.requests,
-            },
-            depth: load.depth,
-            timeout: load.timeout,
-            must_reconnect: load.reconnect,
-            has_greeting: load.greeting,
-            expected: self.expect.0.clone(),
+            load,
+            expected: Arc::clone(&self.expect),
         })
     }
 
     /// Returns the requests, and the order in which they take turns.
     fn requests(&self) -> Result<(Vec<Vec<u8>>, Vec<usize>), Failure> {
-        let Some(path) = &self.load.mix else {
+        let Some(path) = &self.mix else {
             let request = match &self.text {
                 Some(text) => self.messages.view.encode(text)?,
                 None => self.messages.view.hello()?,
@@ -317,13 +231,9 @@ impl Measure {
         let wrong = |reason: String| Failure::usage(format_args!("the mix {path}: {reason}"));
         let text =
             fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-        let entries = mix::parse(&text).map_err(wrong)?;
-        let weights: Vec<NonZeroU32> = entries.iter().map(|entry| entry.weight).collect();
-        let order = mix::order(&weights).map_err(wrong)?;
-        let requests = entries
-            .iter()
-            .map(|entry| self.messages.view.encode(entry.request));
-        Ok((requests.collect::<Result<_, _>>()?, order))
+        let (requests, order) = mix::parse(&text).map_err(wrong)?;
+        let encoded = requests.iter().map(|text| self.messages.view.encode(text));
+        Ok((encoded.collect::<Result<_, _>>()?, order))
     }
 }
 
@@ -334,15 +244,6 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Does the run, and returns its result, and what most requests without a reply have met.
 async fn measure(plan: Plan) -> Result<(Report, Option<RequestError>), Failure> {
     let load = plan.load;
-    let setting = Setting {
-        target: plan.target.address.clone(),
-        framing: plan.framing.to_string(),
-        connections: load.connections,
-        depth: plan.depth,
-        warm_up: load.warm_up,
-        timeout: plan.timeout,
-        rate: load.rate,
-    };
     let run = Run::new(plan);
     // Only from its first poll on, a signal does not end the process.
     let mut interrupt = pin!(signal::ctrl_c());
@@ -362,8 +263,8 @@ async fn measure(plan: Plan) -> Result<(Report, Option<RequestError>), Failure> 
     // The time in which requests were sent and replies came. The wait for a reply that was lost is not a part of it.
     let sending = stopped.or(load.end().filter(|_| !is_short));
     let end = sending.max(total.last_reply).unwrap_or(now);
-    let elapsed = end.saturating_sub(load.warm_up);
-    let report = Report::new(&setting, elapsed, stopped.is_some(), &total, samples);
+    let elapsed = end.saturating_sub(load.warm_up());
+    let report = Report::new(&run.plan, elapsed, stopped.is_some(), &total, samples);
     Ok((report, total.main_error()))
 }
 

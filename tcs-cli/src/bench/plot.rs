@@ -6,29 +6,25 @@ use plotters::prelude::*;
 
 use super::{
     report::Report,
-    units::{show_rate, show_time, to_integer},
+    units::{show_rate, show_time},
 };
+use crate::failure::Failure;
 
 const SIZE: (u32, u32) = (800, 720);
 const FONT: (&str, u32) = ("sans-serif", 15);
 const TITLE: (&str, u32) = ("sans-serif", 18);
 
 /// Draws the latency by percentile, and the rate over time, into the file `path`.
-///
-/// # Errors
-///
-/// Returns what is wrong, and what to do.
-pub(super) fn write(path: &str, report: &Report) -> Result<(), String> {
+pub(super) fn write(path: &str, report: &Report) -> Result<(), Failure> {
     if report.percentiles.is_empty() {
-        return Err(format!(
-            "nothing was answered, so {path} is not drawn: look at the errors first"
-        ));
+        let message = format!("nothing was answered, so {path} is not drawn");
+        return Err(Failure::usage(message).hint("look at the errors first"));
     }
     let mut svg = String::new();
-    draw(&mut svg, report).map_err(|error| format!("cannot draw {path}: {error}"))?;
-    fs::write(path, svg).map_err(|error| {
-        format!("cannot write {path}: {error}\nname a file in a folder that exists")
-    })
+    draw(&mut svg, report)
+        .map_err(|error| Failure::usage(format_args!("cannot draw {path}: {error}")))?;
+    fs::write(path, svg)
+        .map_err(|error| Failure::usage(format_args!("cannot write {path}: {error}")))
 }
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
@@ -72,7 +68,7 @@ fn draw_latency(area: &Area<'_>, report: &Report) -> Drawn {
         .axis_desc_style(FONT)
         .x_labels(8)
         .x_label_formatter(&|nines| percent(*nines))
-        .y_label_formatter(&|ns| show_time(to_integer(*ns)))
+        .y_label_formatter(&|ns| show_time(*ns))
         .draw()?;
     chart.draw_series(LineSeries::new(points, BLUE.stroke_width(2)))?;
     Ok(())

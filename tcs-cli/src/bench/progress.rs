@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use super::{
     report::{Sample, per_second},
     schedule::Load,
     tally::Tally,
-    units::{show_count, show_rate, show_time},
+    units::{show_rate, show_time},
 };
 
 /// How often what is shown changes at most.
@@ -46,25 +46,26 @@ impl Progress {
             bar,
             total: Tally::default(),
             samples: Vec::new(),
-            seen: load.warm_up,
+            seen: load.warm_up(),
         }
     }
 
     /// Adds what was counted until `now`, from the start of the run.
+    #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
     pub(super) fn add(&mut self, now: Duration, part: &Tally) {
         self.total.add(part);
-        if now <= self.load.warm_up {
+        if now <= self.load.warm_up() {
             self.bar.set_message("warm-up");
             self.bar.set_position(self.position(now));
             return;
         }
         let length = now.saturating_sub(self.seen);
-        let end = now.saturating_sub(self.load.warm_up);
+        let end = now.saturating_sub(self.load.warm_up());
         self.samples.push(Sample::new(end, length, part));
         self.seen = now;
         self.bar.set_position(self.position(now));
         let latencies = &part.latencies;
-        let quantile = |quantile| show_time(latencies.value_at_quantile(quantile));
+        let quantile = |quantile| show_time(latencies.value_at_quantile(quantile) as f64);
         let mut message = vec![show_rate(per_second(part.replies, length))];
         if !latencies.is_empty() {
             message.push(format!("p50 {}", quantile(0.5)));
@@ -72,7 +73,7 @@ impl Progress {
         }
         let errors = self.total.errors();
         if errors > 0 {
-            message.push(format!("{} errors", show_count(errors)));
+            message.push(format!("{} errors", HumanCount(errors)));
         }
         self.bar.set_message(message.join("   "));
     }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::tally::Tally;
+use super::{run::Plan, tally::Tally};
+use crate::failure::Failure;
 
 /// The result of a run. `docs/cli-bench.md` describes each field.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -66,21 +67,9 @@ pub(super) struct Sample {
     pub(super) max_ns: u64,
 }
 
-/// What was asked for.
-#[derive(Clone, Debug)]
-pub(super) struct Setting {
-    pub(super) target: String,
-    pub(super) framing: String,
-    pub(super) connections: usize,
-    pub(super) depth: usize,
-    pub(super) warm_up: Duration,
-    pub(super) timeout: Duration,
-    pub(super) rate: Option<f64>,
-}
-
 impl Report {
     pub(super) fn new(
-        setting: &Setting,
+        plan: &Plan,
         elapsed: Duration,
         is_interrupted: bool,
         total: &Tally,
@@ -91,20 +80,20 @@ impl Report {
         let errors = total.errors.iter();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            target: setting.target.clone(),
-            framing: setting.framing.clone(),
-            connections: setting.connections,
-            depth: setting.depth,
-            warm_up_seconds: setting.warm_up.as_secs_f64(),
-            timeout_seconds: setting.timeout.as_secs_f64(),
-            target_rate: setting.rate,
+            target: plan.target.address.clone(),
+            framing: plan.framing.to_string(),
+            connections: plan.load.connections,
+            depth: plan.load.depth,
+            warm_up_seconds: plan.load.warm_up().as_secs_f64(),
+            timeout_seconds: plan.load.timeout.as_secs_f64(),
+            target_rate: plan.load.rate,
             seconds: elapsed.as_secs_f64(),
             interrupted: is_interrupted,
             requests: replies + total.errors(),
             replies,
             replies_per_second: per_second(replies, elapsed),
             errors: errors
-                .map(|(error, requests)| (error.name().to_owned(), *requests))
+                .map(|(error, requests)| (error.to_string(), *requests))
                 .collect(),
             bytes_sent: total.bytes_sent,
             bytes_received: total.bytes_received,
@@ -123,18 +112,16 @@ impl Report {
     }
 
     /// Reads a report that [`to_json`](Self::to_json) has made.
-    ///
-    /// # Errors
-    ///
-    /// Returns what is wrong with the file, and what to do.
-    pub(super) fn read(path: &str) -> Result<Self, String> {
-        let text = fs::read(path).map_err(|error| {
-            format!(
-                "cannot read {path}: {error}\nmake one with `tcs bench HOST:PORT … --json > {path}`"
-            )
-        })?;
-        serde_json::from_slice(&text).map_err(|error| {
-            format!("{path} is not a result of `tcs bench --json`: {error}\nmake one with `tcs bench HOST:PORT … --json > {path}`")
+    pub(super) fn read(path: &str) -> Result<Self, Failure> {
+        let read = fs::read(path).map_err(|error| format!("cannot read {path}: {error}"));
+        let parsed = read.and_then(|text| {
+            serde_json::from_slice(&text)
+                .map_err(|error| format!("{path} is not a result of `tcs bench --json`: {error}"))
+        });
+        parsed.map_err(|message| {
+            Failure::usage(message).hint(format_args!(
+                "make one with `tcs bench HOST:PORT … --json > {path}`"
+            ))
         })
     }
 

@@ -54,16 +54,8 @@ pub(super) struct Plan {
     /// The order in which they take turns.
     pub(super) order: Vec<usize>,
     pub(super) load: Load,
-    /// How many requests of a connection may be in flight.
-    pub(super) depth: usize,
-    /// How long a request may wait for its reply.
-    pub(super) timeout: Duration,
-    /// Whether each request has a connection of its own, although the framing would carry more.
-    pub(super) must_reconnect: bool,
-    /// Whether the server sends a message before the first request.
-    pub(super) has_greeting: bool,
     /// What each reply begins with.
-    pub(super) expected: Vec<u8>,
+    pub(super) expected: Arc<[u8]>,
 }
 
 /// What all connections of a run share.
@@ -105,7 +97,7 @@ impl Run {
             self.plan.load.connections
         };
         let mut streams = self.open(connections).await?;
-        if !self.plan.has_greeting
+        if !self.plan.load.greeting
             && let Some(first) = streams.first_mut()
         {
             stays_silent(first).await?;
@@ -142,17 +134,16 @@ impl Run {
     }
 
     /// Says how many connections there were before one failed.
-    fn unopened(&self, opened: usize, mut failure: Failure) -> Failure {
-        if opened > 0 {
-            let wanted = self.plan.load.connections;
-            failure.message = format!(
-                "{opened} of {wanted} connections were opened; then: {}",
-                failure.message
-            );
-            return failure
-                .hint("ask for fewer --connections, or raise the limits of both ends (ulimit -n)");
+    fn unopened(&self, opened: usize, failure: Failure) -> Failure {
+        if opened == 0 {
+            return failure;
         }
+        let wanted = self.plan.load.connections;
         failure
+            .within(format_args!(
+                "{opened} of {wanted} connections were opened; then: "
+            ))
+            .hint("ask for fewer --connections, or raise the limits of both ends (ulimit -n)")
     }
 
     /// Does the work of one connection, and connects again when it is lost.
@@ -183,7 +174,7 @@ impl Run {
             });
             // A run of a known length has it, whatever the server does.
             let is_over = self.plan.load.end().is_none_or(|end| self.elapsed() >= end);
-            if is_done || (is_over && outage.since.elapsed() >= self.plan.timeout) {
+            if is_done || (is_over && outage.since.elapsed() >= self.plan.load.timeout) {
                 break;
             }
             time::sleep(outage.pause).await;
@@ -243,8 +234,7 @@ impl Run {
                 was_answered: false,
             });
         };
-        let exchange = exchange(self, number, opened, schedule, taken);
-        exchange.await.map_err(|reason| cannot_send(&reason))
+        exchange(self, number, opened, schedule, taken).await
     }
 
     /// Waits until the next request is due, and returns when it was.
@@ -270,7 +260,7 @@ impl Run {
 
     /// Returns `true` if a connection carries one request.
     pub(super) fn has_one_exchange(&self) -> bool {
-        self.plan.must_reconnect || self.plan.framing.exchanges() != Exchanges::Many
+        self.plan.load.reconnect || self.plan.framing.exchanges() != Exchanges::Many
     }
 
     /// Returns the time since the start.
@@ -280,7 +270,7 @@ impl Run {
 
     /// Returns `true` if what was due at this time counts: the warm-up is over.
     pub(super) fn is_counted(&self, due: Duration) -> bool {
-        due >= self.plan.load.warm_up
+        due >= self.plan.load.warm_up()
     }
 
     /// Sends nothing more.
@@ -298,7 +288,7 @@ impl Run {
     /// Returns `true` if even requests that were due in time are not sent any more.
     pub(super) fn is_late(&self) -> bool {
         let end = self.plan.load.end();
-        end.is_some_and(|end| self.elapsed() >= end.saturating_add(self.plan.timeout))
+        end.is_some_and(|end| self.elapsed() >= end.saturating_add(self.plan.load.timeout))
     }
 }
 
@@ -353,13 +343,6 @@ fn pace(run: &Weak<Run>) {
     }
 }
 
-fn cannot_send(reason: &str) -> Failure {
-    Failure::usage(format_args!(
-        "the framing cannot carry the request: {reason}"
-    ))
-    .hint("choose another --framing, or change the request")
-}
-
 pub(super) fn panicked(error: &JoinError) -> Failure {
     Failure::new(
         Exit::Protocol,
@@ -386,7 +369,7 @@ mod tests {
     }
 
     /// Sends one request over a stream, and waits until it is answered or late.
-    async fn exchanged(framing: &str, stream: impl AsyncRead + AsyncWrite) -> (End, u64) {
+    async fn exchanged(framing: &str, stream: impl AsyncRead + AsyncWrite + Unpin) -> (End, u64) {
         let line = ["bench", "localhost:1", "hello", "-n", "1", "-f", framing];
         let line = line.into_iter().chain(["-c", "1", "--timeout", "300ms"]);
         let plan = Command::parse_from(line).measure.plan();

@@ -2,26 +2,76 @@
 
 use std::time::Duration;
 
+use crate::options::duration;
+
 /// How much is sent, and how fast.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Load")]
 pub(super) struct Load {
+    /// Connections
+    #[arg(short, long, value_name = "N", default_value = "10", value_parser = at_least_one)]
     pub(super) connections: usize,
-    /// Requests a second over all connections; `None`: as fast as replies come.
+    /// Requests in flight on each connection
+    ///
+    /// As fast as it goes, requests are sent when half of the depth is free.
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    pub(super) depth: usize,
+    /// Requests per second [default: as fast as it goes]
+    ///
+    /// They are those of all connections. Each is due at its time, whatever the server does, and its latency counts from
+    /// that time. So a server that stalls does not slow down the clock that measures it. At the end, what was due is
+    /// still sent, for up to --timeout.
+    #[arg(short, long, value_name = "N", value_parser = rate)]
     pub(super) rate: Option<f64>,
-    /// This long at first, nothing is counted.
-    pub(super) warm_up: Duration,
-    /// This long after that, requests are sent.
+    /// How long [default: 10s, unless --requests]
+    #[arg(short = 't', long, value_name = "TIME", value_parser = duration)]
     pub(super) duration: Option<Duration>,
-    /// The number of requests to count.
+    /// How many requests
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) requests: Option<u64>,
+    /// How long to send before anything counts
+    #[arg(short, long, value_name = "TIME", value_parser = duration, hide_short_help = true)]
+    pub(super) warm_up: Option<Duration>,
+    /// How long to wait for a reply
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration,
+        hide_short_help = true)]
+    pub(super) timeout: Duration,
+    /// Open a connection for each request
+    ///
+    /// The time to connect counts.
+    #[arg(long, hide_short_help = true)]
+    pub(super) reconnect: bool,
+    /// Wait for a message of the server first
+    #[arg(long)]
+    pub(super) greeting: bool,
 }
 
 impl Load {
+    /// Returns how long nothing is counted at first.
+    pub(super) fn warm_up(&self) -> Duration {
+        self.warm_up.unwrap_or_default()
+    }
+
     /// Returns when the last requests are due, from the start of the run.
     pub(super) fn end(&self) -> Option<Duration> {
         self.duration
-            .map(|duration| self.warm_up.saturating_add(duration))
+            .map(|duration| self.warm_up().saturating_add(duration))
     }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok();
+    number
+        .filter(|number| (1..=MAX_NUMBER).contains(number))
+        .ok_or_else(|| format!("write a number from 1 to {MAX_NUMBER}"))
+}
+
+const MAX_NUMBER: usize = 100_000;
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok();
+    rate.filter(|rate| (0.001..=1e8).contains(rate))
+        .ok_or_else(|| "write a number of requests per second, such as 5000".to_owned())
 }
 
 /// Returns how many requests of the run are due before `time`.
@@ -128,7 +178,7 @@ impl Schedule {
         let due = |number| due_at(rate, self.number(number));
         // How many of this connection are due before a time, which is a sum and no loop: there may be many millions.
         let before = |time| self.count_before(rate, time);
-        let first = self.taken.max(before(self.load.warm_up));
+        let first = self.taken.max(before(self.load.warm_up()));
         let end = before(now + Duration::from_nanos(1));
         let end = self.load.end().map_or(end, |over| end.min(before(over)));
         let count = end.saturating_sub(first).min(left);
@@ -157,7 +207,7 @@ impl Schedule {
 
     fn take(&mut self, due: Duration) {
         self.taken += 1;
-        if due >= self.load.warm_up
+        if due >= self.load.warm_up()
             && let Some(left) = &mut self.left
         {
             *left -= 1;
@@ -171,8 +221,12 @@ mod tests {
 
     const LOAD: Load = Load {
         connections: 2,
+        depth: 1,
         rate: None,
-        warm_up: Duration::ZERO,
+        warm_up: None,
+        timeout: Duration::from_secs(10),
+        reconnect: false,
+        greeting: false,
         duration: None,
         requests: None,
     };
@@ -235,7 +289,7 @@ mod tests {
         let load = Load {
             rate: Some(1e8),
             duration: Some(Duration::from_secs(1_000)),
-            warm_up: Duration::from_secs(500),
+            warm_up: Some(Duration::from_secs(500)),
             connections: 4,
             ..load
         };
@@ -248,7 +302,7 @@ mod tests {
         let load = Load {
             connections: 1,
             rate: Some(1000.0),
-            warm_up: Duration::from_millis(5),
+            warm_up: Some(Duration::from_millis(5)),
             requests: Some(3),
             ..LOAD
         };

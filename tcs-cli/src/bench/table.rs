@@ -1,40 +1,36 @@
-//! Reports as text.
+//! Reports as text, at most 80 columns wide.
 
 use std::fmt::Write as _;
 
+use indicatif::{BinaryBytes, HumanCount, HumanFloatCount};
+
 use super::{
-    report::Report,
-    units::{show_bytes, show_count, show_rate, show_time, to_integer},
+    report::{Latency, Report},
+    units::{show_rate, show_time},
 };
 
-/// Returns a report for people, at most 80 columns wide.
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+/// Returns a report for people.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "bytes per second are positive, and three digits of them are of use"
+)]
 pub(super) fn report(report: &Report) -> String {
-    let mut text = String::new();
+    let mut text = heading(report) + "\n\n";
     let mut line = |name: &str, value: String, more: String| {
-        let text_line = format!("{name:<10}{value:>15}   {more}");
-        text.push_str(text_line.trim_end());
-        text.push('\n');
+        let line = format!("{name:<10}{value:>15}   {more}");
+        let _infallible = writeln!(text, "{}", line.trim_end());
     };
-    let per_second = |bytes: u64| show_bytes(bytes as f64 / report.seconds.max(1e-9)) + "/s";
-    line(
-        "replies",
-        show_count(report.replies),
-        show_rate(report.replies_per_second),
-    );
-    let errors = report.errors.values().sum();
-    let kinds: Vec<_> = report
-        .errors
-        .iter()
-        .map(|(kind, requests)| format!("{} {kind}", show_count(*requests)))
-        .collect();
+    let replies = HumanCount(report.replies).to_string();
+    line("replies", replies, show_rate(report.replies_per_second));
+    let errors = report.errors.iter();
+    let kinds = errors.map(|(kind, requests)| format!("{} {kind}", HumanCount(*requests)));
+    let kinds: Vec<_> = kinds.collect();
     // As many on a line as fit 80 columns.
     let mut lines = kinds.chunks(2).map(|kinds| kinds.join(", "));
-    line(
-        "errors",
-        show_count(errors),
-        lines.next().unwrap_or_default(),
-    );
+    let errors = HumanCount(report.errors.values().sum()).to_string();
+    line("errors", errors, lines.next().unwrap_or_default());
     for kinds in lines {
         line("", String::new(), kinds);
     }
@@ -42,29 +38,27 @@ pub(super) fn report(report: &Report) -> String {
         ("sent", report.bytes_sent),
         ("received", report.bytes_received),
     ] {
-        line(name, show_bytes(bytes as f64), per_second(bytes));
+        let rate = BinaryBytes((bytes as f64 / report.seconds.max(1e-9)) as u64);
+        line(name, BinaryBytes(bytes).to_string(), format!("{rate}/s"));
     }
-    let latency = &report.latency_ns;
-    text.push_str("latency   ");
-    for name in ["p50", "p90", "p99", "p99.9", "max"] {
-        let _infallible = write!(text, "{name:>12}");
-    }
-    text.push_str("\n          ");
-    for ns in [
-        latency.p50,
-        latency.p90,
-        latency.p99,
-        latency.p99_9,
-        latency.max,
-    ] {
-        let shown = if report.percentiles.is_empty() {
-            "-".to_owned()
-        } else {
-            show_time(ns)
-        };
-        let _infallible = write!(text, "{shown:>12}");
-    }
-    format!("{}\n\n{text}\n", heading(report))
+    let columns = quantiles(&report.latency_ns).map(|(name, ns)| {
+        let time = show_time(ns);
+        (format!("{name:>12}"), format!("{time:>12}"))
+    });
+    let (names, times): (String, String) = columns.into_iter().unzip();
+    format!("{text}latency   {names}\n          {times}\n")
+}
+
+/// Returns what is shown of latencies, in nanoseconds.
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+fn quantiles(latency: &Latency) -> [(&'static str, f64); 5] {
+    [
+        ("p50", latency.p50 as f64),
+        ("p90", latency.p90 as f64),
+        ("p99", latency.p99 as f64),
+        ("p99.9", latency.p99_9 as f64),
+        ("max", latency.max as f64),
+    ]
 }
 
 /// Returns what was asked for.
@@ -85,39 +79,23 @@ fn heading(report: &Report) -> String {
 pub(super) fn compare(a: &Report, b: &Report) -> String {
     let mut text = format!("A  {}\nB  {}\n\n", heading(a), heading(b));
     let _infallible = writeln!(text, "{:<10}{:>15}{:>15}{:>10}", "", "A", "B", "B/A");
-    let mut row = |name: &str, show: &dyn Fn(f64) -> String, a: f64, b: f64| {
-        let ratio = if a == 0.0 {
-            "-".to_owned()
-        } else {
-            format!("{:.2}", b / a)
+    let mut row = |name: &str, show: fn(f64) -> String, a: f64, b: f64| {
+        let ratio = match a {
+            0.0 => "-".to_owned(),
+            a => format!("{:.2}", b / a),
         };
         let _infallible = writeln!(text, "{name:<10}{:>15}{:>15}{ratio:>10}", show(a), show(b));
     };
-    row(
-        "rate",
-        &show_rate,
-        a.replies_per_second,
-        b.replies_per_second,
-    );
-    let errors = |report: &Report| report.errors.values().sum::<u64>();
-    let count = |number: f64| show_count(to_integer(number));
-    row("errors", &count, errors(a) as f64, errors(b) as f64);
-    let time = |ns: f64| {
-        if ns == 0.0 {
-            "-".to_owned()
-        } else {
-            show_time(to_integer(ns))
-        }
-    };
-    let (latency_a, latency_b) = (&a.latency_ns, &b.latency_ns);
-    for (name, a, b) in [
-        ("p50", latency_a.p50, latency_b.p50),
-        ("p90", latency_a.p90, latency_b.p90),
-        ("p99", latency_a.p99, latency_b.p99),
-        ("p99.9", latency_a.p99_9, latency_b.p99_9),
-        ("max", latency_a.max, latency_b.max),
-    ] {
-        row(name, &time, a as f64, b as f64);
+    let (rate_a, rate_b) = (a.replies_per_second, b.replies_per_second);
+    row("rate", show_rate, rate_a, rate_b);
+    let errors = |report: &Report| report.errors.values().sum::<u64>() as f64;
+    let count = |number| HumanFloatCount(number).to_string();
+    row("errors", count, errors(a), errors(b));
+    for ((name, a), (_, b)) in quantiles(&a.latency_ns)
+        .into_iter()
+        .zip(quantiles(&b.latency_ns))
+    {
+        row(name, show_time, a, b);
     }
     text
 }

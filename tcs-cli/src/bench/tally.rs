@@ -73,7 +73,11 @@ impl Tally {
     pub(super) fn main_error(&self) -> Option<RequestError> {
         let errors = self.errors.iter();
         let weight = |(error, requests): &(&RequestError, &u64)| {
-            (**error != RequestError::NotSent, **requests, error.name())
+            (
+                **error != RequestError::NotSent,
+                **requests,
+                error.to_string(),
+            )
         };
         errors.max_by_key(weight).map(|(error, _)| *error)
     }

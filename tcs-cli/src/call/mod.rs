@@ -4,17 +4,16 @@ mod outcome;
 mod requests;
 mod session;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+pub(crate) use self::session::run;
+
+use std::{path::PathBuf, time::Duration};
 
 use crate::{
     describe,
-    failure::{EXIT_CODES, Failure},
-    help::HelpFlags,
-    output::report,
+    failure::Failure,
+    options::{EXIT_CODES, HelpFlags, duration},
     payload::{Format, MessageOptions},
-    runtime::run_async,
     target::Target,
-    values::duration,
 };
 
 /// What `--help-all` says after the exit codes.
@@ -117,16 +116,11 @@ struct ReplyOptions {
     verbose: bool,
 }
 
-pub(crate) fn run(args: Args) -> ExitCode {
-    report(run_async(session::run(args)))
-}
-
 impl Args {
     /// Prints the operations of the server, for shells.
-    pub(crate) fn complete(&self) -> ExitCode {
+    pub(crate) async fn complete(&self) -> Result<(), Failure> {
         let MessageOptions { framing, view } = &self.messages;
-        let operations = describe::complete(&self.target, framing, view.format);
-        report(run_async(operations))
+        describe::complete(&self.target, framing, view.format).await
     }
 
     /// Returns an error for options that exclude each other.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tcs::RejectionKind;
 
-use super::{Args, session::Pending};
+use super::{
+    Args,
+    session::{GREETING, Pending},
+};
 use crate::{
     escape::{escaped, to_hex},
     failure::{Exit, Failure},
@@ -31,11 +33,10 @@ pub(super) fn is_error(args: &Args, message: &[u8]) -> Result<bool, Failure> {
 
 /// Returns the failure after the end of a connection on which these requests wait.
 pub(super) fn closed_unanswered(args: &Args, in_flight: &[Pending]) -> Failure {
-    let some = in_flight.iter().any(|pending| pending.has_reply);
-    let before = if some {
-        "before the last reply"
-    } else {
-        "without a reply"
+    let before = match in_flight.first() {
+        Some(first) if first.number == GREETING => "without a greeting",
+        _ if in_flight.iter().any(|pending| pending.has_reply) => "before the last reply",
+        _ => "without a reply",
     };
     let message = format!("the server closed the connection {before}");
     let failure = Failure::new(Exit::Closed, message);
@@ -62,17 +63,4 @@ pub(super) fn text_or_hex(message: &[u8]) -> String {
         Ok(_) => escaped(message),
         Err(_) => to_hex(message),
     }
-}
-
-/// Returns what to do about a rejection.
-pub(super) fn advice(kind: RejectionKind) -> Option<&'static str> {
-    Some(match kind {
-        RejectionKind::BadRequest => "check --format and the request",
-        RejectionKind::TooLarge => "send less at once, or raise `max_frame_len` of the server",
-        RejectionKind::Busy | RejectionKind::TooManyConnections | RejectionKind::GoingAway => {
-            "call again later"
-        }
-        RejectionKind::ProtocolError => "check --framing and the port",
-        _ => return None,
-    })
 }

@@ -20,7 +20,8 @@ use crate::{
 
 /// Where requests come from, and what is sent for each.
 pub(super) struct Requests {
-    source: Source,
+    /// The lines that follow, unless there is only one request.
+    lines: Option<Lines<Pin<Box<dyn AsyncBufRead + Send>>>>,
     view: View,
     operation: Option<String>,
     repeat: u64,
@@ -28,16 +29,10 @@ pub(super) struct Requests {
     again: Option<(Vec<u8>, u64)>,
 }
 
-enum Source {
-    /// There are no more.
-    Ended,
-    Lines(Lines<Pin<Box<dyn AsyncBufRead + Send>>>),
-}
-
 impl Requests {
     pub(super) async fn of(args: &Args) -> Result<Self, Failure> {
         let mut requests = Self {
-            source: Source::Ended,
+            lines: None,
             view: args.messages.view,
             operation: args.requests.operation.clone(),
             repeat: args.requests.repeat,
@@ -52,27 +47,29 @@ impl Requests {
                 let file = File::open(path).await.map_err(|error| {
                     Failure::usage(format_args!("cannot read {}: {error}", path.display()))
                 })?;
-                requests.source = lines(BufReader::new(file));
-                return Ok(requests);
+                return Ok(requests.with_lines(BufReader::new(file)));
             }
-            (None, _) => {
-                requests.source = lines(BufReader::new(stdin()));
-                return Ok(requests);
-            }
+            (None, _) => return Ok(requests.with_lines(BufReader::new(stdin()))),
         };
         // An error in it comes before anything is sent.
         requests.again = Some((requests.message(&text)?, args.requests.repeat));
         Ok(requests)
     }
 
+    fn with_lines(mut self, reader: impl AsyncBufRead + Send + 'static) -> Self {
+        let reader: Pin<Box<dyn AsyncBufRead + Send>> = Box::pin(reader);
+        self.lines = Some(reader.lines());
+        self
+    }
+
     /// Returns `true` if there may be more than one.
     pub(super) fn are_many(&self) -> bool {
-        matches!(self.source, Source::Lines(_)) || self.repeat > 1
+        self.lines.is_some() || self.repeat > 1
     }
 
     /// Returns `true` if a person types them.
     pub(super) fn are_typed(&self) -> bool {
-        matches!(self.source, Source::Lines(_)) && io::stdin().is_terminal()
+        self.lines.is_some() && io::stdin().is_terminal()
     }
 
     /// Waits for the next request, and returns `None` after the last one.
@@ -86,12 +83,12 @@ impl Requests {
             return Ok(Some(message.clone()));
         }
         loop {
-            let text = match &mut self.source {
-                Source::Ended => None,
-                Source::Lines(lines) => lines.next_line().await.map_err(|error| {
-                    Failure::usage(format_args!("cannot read the requests: {error}"))
-                })?,
+            let Some(lines) = &mut self.lines else {
+                return Ok(None);
             };
+            let text = lines.next_line().await.map_err(|error| {
+                Failure::usage(format_args!("cannot read the requests: {error}"))
+            })?;
             let Some(text) = text else {
                 return Ok(None);
             };
@@ -118,11 +115,6 @@ impl Requests {
         let name = Value::from(operation.as_str());
         self.view.encode(&format!("{{{name}:{text}}}"))
     }
-}
-
-fn lines(reader: impl AsyncBufRead + Send + 'static) -> Source {
-    let reader: Pin<Box<dyn AsyncBufRead + Send>> = Box::pin(reader);
-    Source::Lines(reader.lines())
 }
 
 fn not_arguments(message: &str) -> Failure {

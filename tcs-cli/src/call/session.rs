@@ -12,21 +12,23 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Args,
-    outcome::{advice, closed_unanswered, is_error, not_sent_in_time, text_or_hex, timed_out},
+    outcome::{closed_unanswered, is_error, not_sent_in_time, text_or_hex, timed_out},
     requests::Requests,
 };
 use crate::{
-    describe,
+    describe::{self, ModuleFormat},
     escape::escaped,
     failure::{Exit, Failure},
     framing::FrameKind,
     output::{log, print},
-    payload::Format,
     wire::{Frame, Parts, Wire, disconnected, too_long},
 };
 
 /// How long the end of the stream may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The number of the greeting, which has no request. So has the id of its frame.
+pub(super) const GREETING: u32 = 0;
 
 struct Session<'a> {
     args: &'a Args,
@@ -49,14 +51,14 @@ struct Session<'a> {
 }
 
 pub(super) struct Pending {
-    number: u32,
+    pub(super) number: u32,
     began: Instant,
     pub(super) has_reply: bool,
     replies_left: u32,
 }
 
 /// Connects, sends all requests, and prints what comes.
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     args.check()?;
     let mut requests = Requests::of(&args).await?;
     let stream = args.target.connect().await?;
@@ -99,31 +101,20 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Waits for what the server says first, as for the reply to a request.
     async fn greeting(&mut self) -> Result<(), Failure> {
         let began = Instant::now();
-        loop {
-            let frame = timeout(self.left(began), self.wire.next()).await;
-            let frame = frame.map_err(|_| timed_out("greeting", self.args.replies.timeout))??;
-            let frame = frame.ok_or_else(|| {
-                Failure::new(
-                    Exit::Closed,
-                    "the server closed the connection without a greeting",
-                )
-            })?;
-            let is_message = frame.kind == FrameKind::Message;
-            match frame.kind {
-                // No request has its id.
-                FrameKind::Message | FrameKind::Announced(Announcement::Parts) => {
-                    if let Some(message) = self.parts.add(&frame, self.limit)? {
-                        self.reply(&message, frame.id)?;
-                    }
-                }
-                _ => self.handle(&frame)?,
-            }
-            if is_message || self.failure.is_some() {
-                return self.failure.take().map_or(Ok(()), Err);
-            }
+        self.in_flight.push(Pending {
+            number: GREETING,
+            began,
+            has_reply: false,
+            replies_left: 1,
+        });
+        while !self.in_flight.is_empty() {
+            self.receive(GREETING, began).await?;
         }
+        self.wire.go_on();
+        self.failure.take().map_or(Ok(()), Err)
     }
 
     /// Sends the requests, and receives their replies.
@@ -138,7 +129,7 @@ impl Session<'_> {
                 tokio::select! {
                     biased;
                     request = requests.next() => match request? {
-                        Some(request) => self.send(&request).await?,
+                        Some(request) => self.send(&request)?,
                         None => has_more = false,
                     },
                     frame = self.wire.next() => match frame? {
@@ -160,10 +151,9 @@ impl Session<'_> {
     /// Takes the next frame. Request `number`, which was sent at `began`, must be answered next.
     async fn receive(&mut self, number: u32, began: Instant) -> Result<(), Failure> {
         let Ok(frame) = timeout(self.left(began), self.wire.next()).await else {
-            let what = if self.are_many {
-                format!("reply to request {number}")
-            } else {
-                "reply".to_owned()
+            let what = match number {
+                GREETING => "greeting".to_owned(),
+                number => format!("reply{}", self.to_request(Some(number))),
             };
             return Err(timed_out(&what, self.args.replies.timeout));
         };
@@ -190,7 +180,7 @@ impl Session<'_> {
 
     /// Returns the request that must be answered next. With ids, the items of one do not give the others more time.
     fn next_due(&self) -> Option<&Pending> {
-        if self.args.messages.framing.has_ids() {
+        if self.wire.has_ids() {
             return self.in_flight.iter().min_by_key(|pending| pending.began);
         }
         self.in_flight.first()
@@ -211,30 +201,22 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn send(&mut self, request: &[u8]) -> Result<(), Failure> {
+    fn send(&mut self, request: &[u8]) -> Result<(), Failure> {
         self.sent = self.sent.wrapping_add(1);
         let number = self.sent;
-        let exchanges = self.args.messages.framing.exchanges();
-        if number > 1 && exchanges != Exchanges::Many {
+        if number > 1 && self.args.messages.framing.exchanges() != Exchanges::Many {
             let message = format!(
                 "a connection has one exchange with --framing {}",
                 self.args.messages.framing
             );
             return Err(Failure::usage(message).hint("send one request with each call"));
         }
-        if self.args.messages.framing.has_ids() {
+        if self.wire.has_ids() {
             let limit = u32::try_from(self.args.replies.timeout.as_millis()).unwrap_or(u32::MAX);
-            self.wire.queue_with(|framing, out| {
-                framing.set_id(number);
-                framing.notice(Notice::Deadline(limit), out)
-            });
+            self.wire.queue_notice(Notice::Deadline(limit), number);
         }
         self.wire.queue(request, number)?;
         self.log_verbose(|| format!("request {number}: {}", text_or_hex(request)));
-        if exchanges == Exchanges::OneUntilHalfClose {
-            // What fails here, the wait for the reply tells.
-            drop(self.wire.close_half().await);
-        }
         if self.args.replies.count > 0 {
             self.in_flight.push(Pending {
                 number,
@@ -252,7 +234,7 @@ impl Session<'_> {
         match frame.kind {
             FrameKind::Message | FrameKind::Announced(Announcement::Parts) => {
                 // A reply to no request must not fill the memory.
-                if self.args.messages.framing.has_ids() && self.position(id).is_none() {
+                if self.wire.has_ids() && self.position(id).is_none() {
                     self.log_verbose(|| format!("a reply to no request, with the id {id}"));
                     return Ok(());
                 }
@@ -279,7 +261,7 @@ impl Session<'_> {
 
     /// Lets the server send more items, if the framing limits them.
     fn return_credit(&mut self, id: u32, length: usize) {
-        if !self.args.messages.framing.has_ids() || self.position(id).is_none() {
+        if !self.wire.has_ids() || self.position(id).is_none() {
             return;
         }
         let received = self.uncredited.entry(id).or_default();
@@ -287,16 +269,13 @@ impl Session<'_> {
         if *received >= Notice::INITIAL_CREDIT as usize / 2 {
             let credit = Notice::Credit(u32::try_from(*received).unwrap_or(u32::MAX));
             *received = 0;
-            self.wire.queue_with(|framing, out| {
-                framing.set_id(id);
-                framing.notice(credit, out)
-            });
+            self.wire.queue_notice(credit, id);
         }
     }
 
     /// Returns where the request with this id is, or the oldest without ids.
     fn position(&self, id: u32) -> Option<usize> {
-        if self.args.messages.framing.has_ids() {
+        if self.wire.has_ids() {
             return self
                 .in_flight
                 .iter()
@@ -313,29 +292,22 @@ impl Session<'_> {
         }
         let is_error = is_error(self.args, message)?;
         self.print("", message)?;
+        let place = self.position(id);
         if is_error {
-            let message = match self
-                .position(id)
-                .and_then(|place| self.in_flight.get(place))
-            {
-                Some(pending) if self.are_many => {
-                    format!("the reply to request {} is an error", pending.number)
-                }
-                _ => "the reply is an error".to_owned(),
-            };
+            let number = place.and_then(|place| self.in_flight.get(place));
+            let request = self.to_request(number.map(|pending| pending.number));
+            let message = format!("the reply{request} is an error");
             self.note_failure(Failure::new(Exit::Rejected, message));
         }
-        let Some(place) = self.position(id) else {
-            return Ok(());
-        };
-        let is_last = match &self.args.replies.until {
-            Some(until) => until.as_bytes() == message,
-            None => true,
-        };
-        let Some(pending) = self.in_flight.get_mut(place) else {
+        let Some((place, pending)) = place.zip(place.and_then(|it| self.in_flight.get_mut(it)))
+        else {
             return Ok(());
         };
         let (number, elapsed) = (pending.number, pending.began.elapsed());
+        let is_last = match &self.args.replies.until {
+            Some(until) if number != GREETING => until.as_bytes() == message,
+            _ => true,
+        };
         pending.has_reply = true;
         pending.began = Instant::now();
         pending.replies_left -= u32::from(is_last);
@@ -343,8 +315,19 @@ impl Session<'_> {
             self.in_flight.remove(place);
             self.uncredited.remove(&id);
         }
-        self.log_verbose(|| format!("reply to request {number} after {elapsed:.1?}"));
+        match number {
+            GREETING => self.log_verbose(|| format!("greeting after {elapsed:.1?}")),
+            _ => self.log_verbose(|| format!("reply to request {number} after {elapsed:.1?}")),
+        }
         Ok(())
+    }
+
+    /// Returns which request something answers, if there are several.
+    fn to_request(&self, number: Option<u32>) -> String {
+        match number {
+            Some(number) if self.are_many && number != GREETING => format!(" to request {number}"),
+            _ => String::new(),
+        }
     }
 
     fn control(&mut self, code: u8, text: &[u8], id: u32) -> Result<(), Failure> {
@@ -357,18 +340,12 @@ impl Session<'_> {
         let place = self.position(id);
         let number = place.and_then(|place| Some(self.in_flight.get(place)?.number));
         let what = match number {
-            Some(number) if self.are_many => format!("request {number} was rejected"),
+            Some(number) if self.are_many && number != GREETING => {
+                format!("request {number} was rejected")
+            }
             _ => "rejected".to_owned(),
         };
-        let text = match text {
-            [] => String::new(),
-            text => format!(": {}", escaped(text)),
-        };
-        let failure = Failure::new(Exit::Rejected, format!("{what} ({kind}){text}"));
-        let failure = match advice(kind) {
-            Some(advice) => failure.hint(advice),
-            None => failure,
-        };
+        let failure = Failure::rejected(&what, kind, text);
         if kind.is_final() {
             return Err(failure);
         }
@@ -387,9 +364,8 @@ impl Session<'_> {
 
     /// Adds what the operation should be, if the server describes itself.
     async fn suggest(&mut self, name: &str) {
-        let format = match self.args.messages.view.format {
-            Format::Messagepack => describe::ModuleFormat::Messagepack,
-            _ => describe::ModuleFormat::Json,
+        let Some(format) = ModuleFormat::of(self.args.messages.view.format) else {
+            return;
         };
         let limit = self.args.replies.timeout.min(describe::PATIENCE);
         let contract = describe::fetch(&mut self.wire, format, limit);

@@ -1,6 +1,6 @@
 //! A framing that is chosen at run time.
 
-use std::{fmt, ops::Range};
+use std::fmt;
 
 use tcs::{
     Rejection,
@@ -30,9 +30,6 @@ pub(super) trait DynFraming: Send {
     fn notice(&mut self, _out: &mut Vec<u8>, _notice: Notice) -> bool {
         false
     }
-    fn id(&self) -> u32 {
-        0
-    }
     fn set_id(&mut self, _id: u32) {}
 }
 
@@ -61,9 +58,6 @@ impl<F: Framing> DynFraming for F {
     fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
         Framing::notice(self, out, notice)
     }
-    fn id(&self) -> u32 {
-        Framing::id(self)
-    }
     fn set_id(&mut self, id: u32) {
         Framing::set_id(self, id);
     }
@@ -85,11 +79,11 @@ pub(crate) enum FrameKind {
 }
 
 /// A frame at the start of the input.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
     pub(crate) kind: FrameKind,
-    /// Where the message, or the text of the control frame, is.
-    pub(crate) payload: Range<usize>,
+    /// The message, or the text of the control frame. That of an oversized one is empty.
+    pub(crate) payload: &'a [u8],
     /// The length of the frame. That of an oversized one may be beyond the input.
     pub(crate) consumed: usize,
     /// The id of its request, or 0.
@@ -135,19 +129,26 @@ impl AnyFraming {
         self.side
     }
 
+    /// Returns `true` if frames have the ids of their requests.
+    pub(crate) fn has_ids(&self) -> bool {
+        self.writes.is_none() && self.reads.has_ids()
+    }
+
     /// Returns the frame that `input` begins with, or `None` if it is not complete.
-    pub(crate) fn parse(&mut self, input: Input<'_>) -> Result<Option<Found>, FrameError> {
+    pub(crate) fn parse<'a>(&mut self, input: Input<'a>) -> Result<Option<Found<'a>>, FrameError> {
         let Some(frame) = self.reads.parse(input)? else {
             return Ok(None);
         };
-        let payload = frame.payload();
+        let payload = input.bytes().get(frame.payload()).unwrap_or_default();
         let kind = match frame.kind() {
             framing::FrameKind::Control(code) => {
-                let text = input.bytes().get(payload.clone()).unwrap_or_default();
-                self.note_announcement(code, text);
+                // The messages after it were announced (`WIRE.md`).
+                if let Some(Notice::Announce(what, count)) = Notice::from_frame(code, payload) {
+                    self.announced = Some((what, count));
+                }
                 FrameKind::Control(code)
             }
-            framing::FrameKind::Oversized => FrameKind::Oversized(payload.len()),
+            framing::FrameKind::Oversized => FrameKind::Oversized(frame.payload().len()),
             framing::FrameKind::Skip => FrameKind::Skip,
             _ => match &mut self.announced {
                 Some((what, left)) if *left > 0 => {
@@ -161,25 +162,26 @@ impl AnyFraming {
             kind,
             payload,
             consumed: frame.consumed(),
-            id: self.reads.id(),
+            id: frame.id(),
         }))
     }
 
-    /// Notes that the messages after a control frame were announced, if they were (`WIRE.md`).
-    fn note_announcement(&mut self, code: u8, text: &[u8]) {
-        if let Some(Notice::Announce(what, count)) = Notice::from_frame(code, text) {
-            self.announced = Some((what, count));
-        }
-    }
-
-    fn writer(&mut self) -> &mut dyn DynFraming {
-        self.writes.as_mut().unwrap_or(&mut self.reads).as_mut()
+    /// Returns what writes frames, with the id `id` in those that it writes from now on.
+    fn writer(&mut self, id: u32) -> &mut dyn DynFraming {
+        let writer = self.writes.as_mut().unwrap_or(&mut self.reads);
+        writer.set_id(id);
+        writer.as_mut()
     }
 
     /// Appends the frame of a message.
-    pub(crate) fn write(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+    pub(crate) fn write(
+        &mut self,
+        message: &[u8],
+        id: u32,
+        out: &mut Vec<u8>,
+    ) -> Result<(), FrameError> {
         let start = out.len();
-        let writer = self.writer();
+        let writer = self.writer(id);
         writer.begin(out);
         out.extend_from_slice(message);
         let written = writer.finish(out, start);
@@ -190,17 +192,12 @@ impl AnyFraming {
     }
 
     /// Appends the frame of a rejection. Returns `false` if the framing has none.
-    pub(crate) fn reject(&mut self, rejection: &Rejection, out: &mut Vec<u8>) -> bool {
-        self.writer().reject(out, rejection)
+    pub(crate) fn reject(&mut self, rejection: &Rejection, id: u32, out: &mut Vec<u8>) -> bool {
+        self.writer(id).reject(out, rejection)
     }
 
-    /// Appends a notice. Returns `false` if the framing has none.
-    pub(crate) fn notice(&mut self, notice: Notice, out: &mut Vec<u8>) -> bool {
-        self.writer().notice(out, notice)
-    }
-
-    /// Sets the id of the frames that are written from now on.
-    pub(crate) fn set_id(&mut self, id: u32) {
-        self.writer().set_id(id);
+    /// Appends a notice, if the framing has notices.
+    pub(crate) fn notice(&mut self, notice: Notice, id: u32, out: &mut Vec<u8>) {
+        self.writer(id).notice(out, notice);
     }
 }

@@ -68,11 +68,6 @@ impl FramingSpec {
             (requests, _) => requests,
         }
     }
-
-    /// Returns `true` if frames have the ids of their requests.
-    pub(crate) fn has_ids(&self) -> bool {
-        self.replies.is_none() && (self.requests)().has_ids()
-    }
 }
 
 impl Default for FramingSpec {
@@ -177,24 +172,29 @@ fn single(text: &str) -> Result<Make, String> {
             0 => return Err("`fixed` has at least one byte".into()),
             length => copies(Fixed(length)),
         },
-        ("delimited", [_, ..]) => {
-            let inner = text.trim().strip_prefix("delimited(").unwrap_or_default();
-            let delimiter = unescaped(inner.strip_suffix(')').unwrap_or(inner))?;
-            if delimiter.is_empty() {
-                return Err(
-                    r"`delimited` has at least one byte: delimited(;), delimited(\r\n)".into(),
-                );
-            }
-            copies(Delimited {
-                delimiter,
-                searched: 0,
-            })
-        }
+        ("delimited", [_, ..]) => copies(delimited(text)?),
         ("prefixed" | "length-field", arguments) => copies(length_field(name, arguments)?),
         ("duplex", _) => return Err("`duplex` cannot be a part of `duplex`".into()),
-        _ => return Err(format!("no framing is called `{text}`\n{LONG_HELP}")),
+        _ => {
+            return Err(format!(
+                "no framing is called `{text}`\n{}",
+                LONG_HELP.trim_end()
+            ));
+        }
     };
     Ok(made)
+}
+
+fn delimited(text: &str) -> Result<Delimited, String> {
+    let inner = text.trim().strip_prefix("delimited(").unwrap_or_default();
+    let delimiter = unescaped(inner.strip_suffix(')').unwrap_or(inner))?;
+    if delimiter.is_empty() {
+        return Err(r"`delimited` has at least one byte: delimited(;), delimited(\r\n)".into());
+    }
+    Ok(Delimited {
+        delimiter,
+        searched: 0,
+    })
 }
 
 fn blocks(word: &str) -> Result<Make, String> {

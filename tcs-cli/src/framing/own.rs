@@ -137,78 +137,70 @@ impl<const NUMBER: usize> BlockLen for Word<NUMBER> {
 }
 
 /// The protocol of Redis: a message is a value of RESP. A request may also be a line of words.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Resp {
     /// The end of what was read of a value that has not arrived whole, so that it is read once.
     at: usize,
-    /// Of each list that is open there, how many values are left.
-    open: Vec<i64>,
+    /// How many values of the message follow there, those in lists included.
+    left: u64,
 }
 
-/// Deeper values are no replies of a server.
-const MAX_DEPTH: usize = 32;
+impl Default for Resp {
+    fn default() -> Self {
+        Self { at: 0, left: 1 }
+    }
+}
 
 impl Resp {
-    /// Goes on to the end of the value, and returns `false` if it has not arrived.
+    /// Goes on to the end of the message, and returns `false` if it has not arrived.
     fn has_whole(&mut self, bytes: &[u8]) -> Result<bool, FrameError> {
-        loop {
+        while self.left > 0 {
             let rest = bytes.get(self.at..).unwrap_or_default();
             let Some(line_end) = memchr(b'\n', rest) else {
                 return Ok(false);
             };
             let line = rest.get(..line_end).unwrap_or_default();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let mut after = self.at + line_end + 1;
-            let count = || {
-                let digits = line.get(1..).unwrap_or_default();
-                let count = str::from_utf8(digits)
-                    .ok()
-                    .and_then(|text| text.parse::<i64>().ok());
-                count.ok_or_else(|| FrameError::malformed("a count of RESP that is not a number"))
+            let Some((kind, digits)) = line.split_first() else {
+                let text = "an empty line instead of a value of RESP";
+                return Err(FrameError::malformed(text));
             };
-            let mut values = 0;
-            match line.first() {
-                Some(b'$' | b'=' | b'!') => {
-                    // -1 is a null.
-                    if let Ok(length) = usize::try_from(count()?) {
-                        after = after.saturating_add(length).saturating_add(2);
-                    }
-                    if after > bytes.len() {
-                        return Ok(false);
-                    }
-                }
-                Some(b'*' | b'~' | b'>') => values = count()?,
-                Some(b'%') => values = count()?.saturating_mul(2),
+            let (length, values) = match kind {
+                b'$' | b'=' | b'!' => (
+                    count(digits)?.map_or(0, |length| length.saturating_add(2)),
+                    0,
+                ),
+                b'*' | b'~' | b'>' => (0, count(digits)?.unwrap_or(0)),
+                b'%' => (0, count(digits)?.unwrap_or(0).saturating_mul(2)),
                 // An attribute is of the value after it.
-                Some(b'|') => values = count()?.saturating_mul(2).saturating_add(1),
-                Some(_) => {}
-                None => {
-                    return Err(FrameError::malformed(
-                        "an empty line instead of a value of RESP",
-                    ));
-                }
+                b'|' => (
+                    0,
+                    count(digits)?
+                        .unwrap_or(0)
+                        .saturating_mul(2)
+                        .saturating_add(1),
+                ),
+                _ => (0, 0),
+            };
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let after = (self.at + line_end + 1).saturating_add(length);
+            if after > bytes.len() {
+                return Ok(false);
             }
             self.at = after;
-            if values > 0 {
-                if self.open.len() > MAX_DEPTH {
-                    return Err(FrameError::malformed("values of RESP that nest too deep"));
-                }
-                self.open.push(values);
-                continue;
-            }
-            // A value has ended, and with it the lists whose last it was.
-            loop {
-                let Some(left) = self.open.last_mut() else {
-                    return Ok(true);
-                };
-                *left -= 1;
-                if *left > 0 {
-                    break;
-                }
-                self.open.pop();
-            }
+            self.left = self.left.saturating_add(values) - 1;
         }
+        Ok(true)
     }
+}
+
+/// Reads a number of bytes or values. A null has none.
+fn count(digits: &[u8]) -> Result<Option<u64>, FrameError> {
+    let count = str::from_utf8(digits)
+        .ok()
+        .and_then(|it| it.parse::<i64>().ok());
+    let count = count.ok_or_else(|| FrameError::malformed("a count of RESP that is not a number"));
+    Ok(u64::try_from(count?).ok())
 }
 
 impl DynFraming for Resp {
@@ -225,7 +217,7 @@ impl DynFraming for Resp {
         if !is_whole {
             return ParsedFrame::incomplete(input);
         }
-        let end = std::mem::take(&mut self.at);
+        let end = std::mem::take(self).at;
         let message = input.bytes().get(..end).unwrap_or_default();
         let message = message.strip_suffix(b"\n").unwrap_or(message);
         let message = message.strip_suffix(b"\r").unwrap_or(message);

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use tcs::{
-    Rejection,
+    Rejection, RejectionKind,
     framing::{Announcement, Notice},
     transport::{Stream, Tls},
 };
@@ -70,10 +70,7 @@ pub(super) async fn follow(
         });
         done.map_err(|failure| match line {
             0 => failure,
-            line => Failure {
-                message: format!("line {line}: {}", failure.message),
-                ..failure
-            },
+            line => failure.within(format_args!("line {line}: ")),
         })?;
     }
     if let Some((wire, _)) = &mut peer.wire {
@@ -87,12 +84,7 @@ impl Follower<'_> {
         match step {
             Step::Accept => self.accept().await,
             Step::Expect(expected) => self.expect(expected).await,
-            Step::ExpectStart(expected) => {
-                let quoted = self.quoted(expected);
-                let message = self.message(&quoted).await?;
-                let is_so = message.starts_with(expected);
-                self.check(is_so, &format!("a start with {quoted}"), &message)
-            }
+            Step::ExpectStart(expected) => self.expect_start(expected).await,
             Step::ExpectUntil(last) => {
                 let quoted = self.quoted(last);
                 while self.message(&quoted).await? != *last {}
@@ -111,25 +103,25 @@ impl Follower<'_> {
             }
             Step::Reset => {
                 let (_wire, socket) = self.wire.take().ok_or_else(no_connection)?;
-                socket
-                    .reset_on_close()
-                    .map_err(|error| client_closed(&error))
+                let reset = socket.reset_on_close();
+                reset.map_err(|error| client_closed(&error))
             }
             Step::Close => {
                 let (mut wire, _) = self.wire.take().ok_or_else(no_connection)?;
                 close(&mut wire).await;
                 Ok(())
             }
-            Step::HalfClose => self
-                .wire()?
-                .close_half()
-                .await
-                .map_err(|error| client_closed(&error)),
-            Step::Send(_)
-            | Step::SendBytes(_)
-            | Step::Event(_)
-            | Step::Item(_)
-            | Step::Reject(..) => self.send(step).await,
+            Step::HalfClose => {
+                let closed = self.wire()?.close_half().await;
+                closed.map_err(|error| client_closed(&error))
+            }
+            Step::Send(message) => self.send(None, message).await,
+            Step::SendAnnounced(what, message) => self.send(Some(*what), message).await,
+            Step::SendBytes(bytes) => {
+                self.wire()?.queue_bytes(bytes);
+                self.flush().await
+            }
+            Step::Reject(kind, text) => self.reject(*kind, text).await,
         }
     }
 
@@ -154,6 +146,13 @@ impl Follower<'_> {
         self.check(is_same, &quoted, &message)
     }
 
+    async fn expect_start(&mut self, expected: &[u8]) -> Result<(), Failure> {
+        let quoted = self.quoted(expected);
+        let message = self.message(&quoted).await?;
+        let is_so = message.starts_with(expected);
+        self.check(is_so, &format!("a start with {quoted}"), &message)
+    }
+
     async fn expect_end(&mut self) -> Result<(), Failure> {
         match self.wire()?.next().await {
             Ok(Some(frame)) => return self.check(false, "the end", &frame.payload),
@@ -167,45 +166,35 @@ impl Follower<'_> {
         self.check(rest.is_empty(), "the end", &rest)
     }
 
-    async fn send(&mut self, step: &Step) -> Result<(), Failure> {
-        let id = self.id;
-        let wire = self.wire()?;
-        // Framings that announce nothing send what is announced as ordinary messages.
-        let announce = |wire: &mut Wire<Stream>, what, id| {
-            wire.queue_with(|framing, out| {
-                framing.set_id(id);
-                framing.notice(Notice::Announce(what, 1), out)
-            })
+    /// Sends a message. Framings that announce nothing send what is announced as an ordinary one.
+    async fn send(&mut self, what: Option<Announcement>, message: &[u8]) -> Result<(), Failure> {
+        // An event belongs to no request.
+        let id = match what {
+            Some(Announcement::Events) => 0,
+            _ => self.id,
         };
-        match step {
-            Step::Send(message) => wire.queue(message, id)?,
-            Step::SendBytes(bytes) => wire.queue_bytes(bytes),
-            Step::Event(message) => {
-                announce(wire, Announcement::Events, 0);
-                wire.queue(message, 0)?;
-            }
-            Step::Item(message) => {
-                announce(wire, Announcement::Items, id);
-                wire.queue(message, id)?;
-            }
-            Step::Reject(kind, text) => {
-                let rejection = Rejection::new(*kind, text);
-                let has_it = wire.queue_with(|framing, out| {
-                    framing.set_id(id);
-                    framing.reject(&rejection, out)
-                });
-                if !has_it {
-                    let message = format!(
-                        "the framing {} has no rejections",
-                        self.args.messages.framing
-                    );
-                    return Err(Failure::usage(message)
-                        .hint("send the text that the protocol has for errors"));
-                }
-            }
-            _ => {}
+        let wire = self.wire()?;
+        if let Some(what) = what {
+            wire.queue_notice(Notice::Announce(what, 1), id);
         }
-        wire.flush().await.map_err(|error| client_closed(&error))
+        wire.queue(message, id)?;
+        self.flush().await
+    }
+
+    async fn reject(&mut self, kind: RejectionKind, text: &str) -> Result<(), Failure> {
+        let id = self.id;
+        let rejection = Rejection::new(kind, text);
+        if self.wire()?.queue_rejection(&rejection, id) {
+            return self.flush().await;
+        }
+        let framing = &self.args.messages.framing;
+        let failure = Failure::usage(format_args!("the framing {framing} has no rejections"));
+        Err(failure.hint("send the text that the protocol has for errors"))
+    }
+
+    async fn flush(&mut self) -> Result<(), Failure> {
+        let sent = self.wire()?.flush().await;
+        sent.map_err(|error| client_closed(&error))
     }
 
     fn wire(&mut self) -> Result<&mut Wire<Stream>, Failure> {

@@ -3,7 +3,7 @@
 mod follow;
 mod script;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use tcs::{
     Peer,
@@ -22,12 +22,10 @@ use crate::{
     escape::unescaped,
     failure::{Exit, Failure},
     framing::{FrameKind, FramingSpec},
-    help::HelpFlags,
-    output::{log, print, report},
+    options::{HelpFlags, duration},
+    output::{log, print},
     payload::{Format, MessageOptions, View},
-    runtime::run_async,
     socket::{Listener, Socket, cannot_accept},
-    values::duration,
     wire::Wire,
 };
 
@@ -82,21 +80,19 @@ struct Behavior {
     reply: Option<String>,
 }
 
-pub(crate) fn run(args: Args) -> ExitCode {
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let has_script = args.behavior.script.is_some();
-    report(run_async(async {
-        // It ends by itself, so that the file of a Unix socket is removed. Only from the first poll on, a signal does
-        // not end the process.
-        tokio::select! {
-            biased;
-            _ = signal::ctrl_c() => {
-                let message = "Ctrl-C has ended it before the end of the script";
-                let unfinished = has_script.then(|| Failure::new(Exit::Interrupted, message));
-                unfinished.map_or(Ok(()), Err)
-            }
-            done = listen(args) => done,
+    // It ends by itself, so that the file of a Unix socket is removed. Only from the first poll on, a signal does not
+    // end the process.
+    tokio::select! {
+        biased;
+        _ = signal::ctrl_c() => {
+            let message = "Ctrl-C has ended it before the end of the script";
+            let unfinished = has_script.then(|| Failure::new(Exit::Interrupted, message));
+            unfinished.map_or(Ok(()), Err)
         }
-    }))
+        done = listen(args) => done,
+    }
 }
 
 async fn listen(args: Args) -> Result<(), Failure> {

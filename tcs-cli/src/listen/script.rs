@@ -2,14 +2,14 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use tcs::RejectionKind;
+use tcs::{RejectionKind, framing::Announcement};
 
 use super::message;
 use crate::{
     escape::{from_hex, unescaped},
     failure::Failure,
+    options::duration,
     payload::View,
-    values::duration,
 };
 
 pub(super) const HELP: &str = r"Each line of a script is a step; lines that begin with # are comments.
@@ -52,8 +52,7 @@ pub(super) enum Step {
     ExpectEnd,
     Send(Vec<u8>),
     SendBytes(Vec<u8>),
-    Event(Vec<u8>),
-    Item(Vec<u8>),
+    SendAnnounced(Announcement, Vec<u8>),
     Reject(RejectionKind, String),
     Pause(Duration),
     Stall(Duration),
@@ -68,10 +67,8 @@ impl Script {
         let text = fs::read_to_string(path).map_err(|error| {
             Failure::usage(format_args!("cannot read {}: {error}", path.display()))
         })?;
-        Self::parse(&text, view).map_err(|mut failure| {
-            failure.message = format!("{}, {}", path.display(), failure.message);
-            failure
-        })
+        let script = Self::parse(&text, view);
+        script.map_err(|failure| failure.within(format_args!("{}, ", path.display())))
     }
 
     fn parse(text: &str, view: View) -> Result<Self, Failure> {
@@ -80,10 +77,8 @@ impl Script {
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
-            let step = step(line, view).map_err(|failure| Failure {
-                message: format!("line {number}: {}", failure.message),
-                ..failure
-            })?;
+            let step = step(line, view);
+            let step = step.map_err(|it| it.within(format_args!("line {number}: ")))?;
             steps.push((number, step));
         }
         if steps.is_empty() {
@@ -116,8 +111,8 @@ fn step(line: &str, view: View) -> Result<Step, Failure> {
         "expect-bytes" => Step::ExpectBytes(bytes()?),
         "send" => Step::Send(message()?),
         "send-bytes" => Step::SendBytes(bytes()?),
-        "event" => Step::Event(message()?),
-        "item" => Step::Item(message()?),
+        "event" => Step::SendAnnounced(Announcement::Events, message()?),
+        "item" => Step::SendAnnounced(Announcement::Items, message()?),
         "reject" => {
             let (kind, text) = text.split_once(' ').unwrap_or((text, ""));
             Step::Reject(rejection_kind(kind)?, text.to_owned())

@@ -1,10 +1,8 @@
 //! What the proxy does to the bytes of a direction.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, time::Duration};
 
 use fastrand::Rng;
-
-use crate::values::{bytes, duration};
 
 /// A direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,43 +30,25 @@ pub(super) struct Directed<T> {
 }
 
 impl<T: Copy> Directed<T> {
-    fn parse(text: &str, value: impl Fn(&str) -> Result<T, String>) -> Result<Self, String> {
+    /// Reads a value with `value`, after the direction if there is one.
+    pub(super) fn parse(text: &str, value: fn(&str) -> Result<T, String>) -> Result<Self, String> {
         let (direction, text) = match text.split_once(':') {
             Some(("up", text)) => (Some(Direction::Up), text),
             Some(("down", text)) => (Some(Direction::Down), text),
             Some(_) => {
-                return Err(
-                    "write up: for requests or down: for replies before it, or nothing".to_owned(),
-                );
+                let text = "write up: for requests or down: for replies before it, or nothing";
+                return Err(text.to_owned());
             }
             None => (None, text),
         };
-        Ok(Self {
-            direction,
-            value: value(text)?,
-        })
+        let value = value(text)?;
+        Ok(Self { direction, value })
     }
 
     /// Returns the last value for a direction.
     pub(super) fn of(all: &[Self], direction: Direction) -> Option<T> {
         let for_it = |directed: &&Self| directed.direction.is_none_or(|it| it == direction);
         all.iter().rev().find(for_it).map(|directed| directed.value)
-    }
-}
-
-impl FromStr for Directed<Duration> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::parse(text, duration)
-    }
-}
-
-impl FromStr for Directed<u64> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::parse(text, bytes)
     }
 }
 
@@ -109,22 +89,22 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::{bytes, duration};
 
     #[test]
     fn values_are_for_a_direction_or_for_both() {
-        let all: Vec<Directed<u64>> = ["5", "down:2K"]
-            .map(|text| text.parse().expect("it is right"))
-            .into();
+        let all = ["5", "down:2K"];
+        let all = all.map(|text| Directed::parse(text, bytes).expect("it is right"));
         assert_eq!(Directed::of(&all, Direction::Up), Some(5));
         assert_eq!(Directed::of(&all, Direction::Down), Some(2048));
-        let all: [Directed<Duration>; 1] = ["up:50ms".parse().expect("it is right")];
+        let all = [Directed::parse("up:50ms", duration).expect("it is right")];
         assert_eq!(
             Directed::of(&all, Direction::Up),
             Some(Duration::from_millis(50))
         );
         assert_eq!(Directed::of(&all, Direction::Down), None);
         for wrong in ["", "left:5", "up:", "5k", "-1", "99999999999G"] {
-            assert!(wrong.parse::<Directed<u64>>().is_err(), "{wrong}");
+            assert!(Directed::parse(wrong, bytes).is_err(), "{wrong}");
         }
     }
 

@@ -8,7 +8,6 @@ mod show;
 
 use std::{
     pin::pin,
-    process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -27,13 +26,11 @@ use self::{
 use crate::{
     failure::Failure,
     framing::FramingSpec,
-    help::HelpFlags,
-    output::{print, report},
+    options::{HelpFlags, bytes, duration},
+    output::print,
     payload::MessageOptions,
-    runtime::run_on_threads,
     socket::{Listener, Socket, cannot_accept},
     target::{Connector, Target},
-    values::duration,
 };
 
 const DIRECTIONS: &str = "\
@@ -74,7 +71,7 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Faults")]
 struct FaultOptions {
     /// Delay all bytes by TIME
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = |text: &str| Directed::parse(text, duration))]
     delay: Vec<Directed<Duration>>,
     /// Delay them by up to TIME more, at random
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -83,16 +80,16 @@ struct FaultOptions {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Close each connection after BYTES
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = |text: &str| Directed::parse(text, bytes))]
     cut_after: Vec<Directed<u64>>,
     /// Reset the connection instead
     #[arg(long, requires = "cut_after")]
     reset: bool,
     /// Pass nothing on after BYTES
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = |text: &str| Directed::parse(text, bytes))]
     stall_after: Vec<Directed<u64>>,
     /// Pass on BYTES per second
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = |text: &str| Directed::parse(text, bytes))]
     rate: Vec<Directed<u64>>,
 }
 
@@ -109,15 +106,13 @@ impl FaultOptions {
     }
 }
 
-pub(crate) fn run(args: Args) -> ExitCode {
-    report(run_on_threads(async {
-        // Only from its first poll on, a signal does not end the process.
-        tokio::select! {
-            biased;
-            _ = signal::ctrl_c() => Ok(()),
-            done = async { Proxy::new(args)?.run().await } => done,
-        }
-    }))
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    // Only from its first poll on, a signal does not end the process.
+    tokio::select! {
+        biased;
+        _ = signal::ctrl_c() => Ok(()),
+        done = async { Proxy::new(args)?.run().await } => done,
+    }
 }
 
 /// What all connections share.

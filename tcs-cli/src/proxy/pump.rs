@@ -47,18 +47,29 @@ pub(super) enum End {
 struct Queue {
     chunks: VecDeque<(Instant, Vec<u8>)>,
     length: usize,
+    is_ended: bool,
+    /// Why it has ended early.
+    broken: Option<io::Error>,
 }
 
 impl Queue {
-    fn push(&mut self, due: Instant, chunk: Vec<u8>) {
+    /// Adds what was read.
+    fn push(&mut self, delay: Duration, read: io::Result<&[u8]>) {
+        let chunk = read.unwrap_or_else(|error| {
+            self.broken = Some(error);
+            &[]
+        });
+        self.is_ended = chunk.is_empty();
         self.length += chunk.len();
-        self.chunks.push_back((due, chunk));
+        let due = Instant::now() + delay.min(LONGEST_DELAY);
+        self.chunks.push_back((due, chunk.to_vec()));
     }
 
+    /// Takes the first chunk, or `None` at the end.
     fn pop(&mut self) -> Option<Vec<u8>> {
         let (_, chunk) = self.chunks.pop_front()?;
         self.length -= chunk.len();
-        Some(chunk)
+        (!chunk.is_empty()).then_some(chunk)
     }
 
     /// Waits until the first chunk is due.
@@ -91,61 +102,38 @@ pub(super) async fn pump(
 ) -> End {
     let mut queue = Queue::default();
     let mut buffer = vec![0; READ_SIZE];
-    let mut is_read = false;
-    let mut broken = None;
     let mut writing = Writing::new(faults);
-    while !(is_read && writing.is_stalled) {
-        if writing.is_at(faults.cut_after) && !writing.is_busy() {
-            show.note(&format!("cut after {} bytes", writing.passed));
+    while !(queue.is_ended && writing.is_stalled) {
+        if writing.is_cut(&show) {
             return End::Cut;
-        }
-        if writing.is_at(faults.stall_after) && !writing.is_busy() && !writing.is_stalled {
-            show.note(&format!("stalled after {} bytes", writing.passed));
-            writing.is_stalled = true;
         }
         tokio::select! {
             biased;
-            () = queue.due(), if writing.is_idle() => {
-                let chunk = queue.pop().unwrap_or_default();
-                if chunk.is_empty() {
-                    if let Some(error) = broken {
-                        return End::Broken(error);
-                    }
-                    if is_reset.load(Ordering::Relaxed) {
-                        return End::HalfClosed;
-                    }
-                    show.end();
-                    return match to.shutdown().await {
-                        Ok(()) => End::HalfClosed,
-                        Err(error) => End::Unread(error),
-                    };
-                }
+            () = queue.due(), if writing.is_idle() => match queue.pop() {
                 // Before it is written, so that a request is shown before its reply.
-                show.bytes(writing.begin(chunk));
-            }
-            written = writing.next(&mut to), if writing.is_busy() => {
-                if let Err(error) = written {
-                    // The system reports a reset once. The other direction then reads an end.
-                    let seen = error.kind() == io::ErrorKind::ConnectionReset;
-                    is_reset.fetch_or(seen, Ordering::Relaxed);
-                    return End::Unread(error);
+                Some(chunk) => show.bytes(writing.begin(chunk)),
+                None if queue.broken.is_some() => break,
+                None if is_reset.load(Ordering::Relaxed) => return End::HalfClosed,
+                None => {
+                    show.end();
+                    return to.shutdown().await.map_or_else(End::Unread, |()| End::HalfClosed);
                 }
-            }
-            read = from.read(&mut buffer), if !is_read && queue.length < MAX_QUEUE => {
-                let length = read.unwrap_or_else(|error| {
-                    broken = Some(error);
-                    0
-                });
-                is_read = length == 0;
+            },
+            written = writing.next(&mut to), if writing.is_busy() => if let Err(error) = written {
+                // The system reports a reset once. The other direction then reads an end.
+                let seen = error.kind() == io::ErrorKind::ConnectionReset;
+                is_reset.fetch_or(seen, Ordering::Relaxed);
+                return End::Unread(error);
+            },
+            read = from.read(&mut buffer), if !queue.is_ended && queue.length < MAX_QUEUE => {
                 let delay = faults.delay.saturating_add(random.up_to(faults.jitter));
-                let due = Instant::now() + delay.min(LONGEST_DELAY);
-                queue.push(due, buffer.get(..length).unwrap_or_default().to_vec());
+                queue.push(delay, read.map(|length| buffer.get(..length).unwrap_or_default()));
             }
             // Stalled, with a full queue: the other direction goes on.
             else => future::pending().await,
         }
     }
-    broken.map_or(End::Stalled, End::Broken)
+    queue.broken.map_or(End::Stalled, End::Broken)
 }
 
 /// A chunk that is written, no further than the faults let it, and no faster.
@@ -181,8 +169,18 @@ impl<'a> Writing<'a> {
         !self.is_busy() && !self.is_stalled
     }
 
-    fn is_at(&self, end: Option<u64>) -> bool {
-        end.is_some_and(|end| self.passed >= end)
+    /// Begins the fault at this byte, if there is one, and returns `true` for a cut.
+    fn is_cut(&mut self, show: &Show) -> bool {
+        let is_at = |end: Option<u64>| end.is_some_and(|end| self.passed >= end);
+        let is_cut = is_at(self.faults.cut_after);
+        let stalls = is_at(self.faults.stall_after) && !self.is_stalled;
+        if self.is_busy() || !(is_cut || stalls) {
+            return false;
+        }
+        let what = if is_cut { "cut" } else { "stalled" };
+        show.note(&format!("{what} after {} bytes", self.passed));
+        self.is_stalled = true;
+        is_cut
     }
 
     /// Takes a chunk, and returns what will be written of it.

@@ -8,7 +8,7 @@ use std::{
 
 use tcs::{
     RejectionKind,
-    framing::{Announcement, FrameError, Input, ReadState, Side},
+    framing::{Announcement, Input, ReadState, Side},
 };
 
 use super::fault::Direction;
@@ -125,18 +125,27 @@ impl Show {
             match framing.parse(input) {
                 Ok(None) => return,
                 Ok(Some(found)) => {
-                    self.found(&found);
                     self.skip = found.consumed;
+                    self.found(found);
                 }
-                Err(error) => self.no_frame(&error, state),
+                Err(error) => {
+                    // Of a frame that was cut short, what there is of it is shown as incomplete.
+                    if state != ReadState::Eof {
+                        self.note(&format!("no frame: {error}; from here on bytes"));
+                    }
+                    self.framing = None;
+                }
             }
         }
     }
 
-    fn found(&self, found: &Found) {
-        let id = found.id;
-        let payload = self.unread.get(found.payload.clone()).unwrap_or_default();
-        match found.kind {
+    fn found(
+        &self,
+        Found {
+            kind, payload, id, ..
+        }: Found<'_>,
+    ) {
+        match kind {
             FrameKind::Message => self.message("message", id, payload),
             FrameKind::Announced(what) => self.message(announced(what), id, payload),
             FrameKind::Control(code) => match RejectionKind::from_code(code) {
@@ -148,15 +157,6 @@ impl Show {
             }
             FrameKind::Skip => {}
         }
-    }
-
-    /// From here on, bytes are shown as they pass.
-    fn no_frame(&mut self, error: &FrameError, state: ReadState) {
-        // Of a frame that was cut short, what there is of it is shown as incomplete.
-        if state != ReadState::Eof {
-            self.note(&format!("no frame: {error}; from here on bytes"));
-        }
-        self.framing = None;
     }
 
     fn message(&self, kind: &str, id: u32, message: &[u8]) {

@@ -335,6 +335,12 @@ async fn errors_say_what_to_do() {
             "write the address as HOST:PORT",
         ),
         (
+            // No label of a name is so long.
+            &["call", &format!("{}:1", "a".repeat(64)), "x"],
+            3,
+            "check the name of the host",
+        ),
+        (
             &["call", "127.0.0.1:1", "-f", "line", "x"],
             2,
             "no framing is called `line`",

@@ -6,7 +6,7 @@ use tcs::{
     framing::{Lines, Multiplexed},
     server_protocol,
 };
-use tcs_tests::start;
+use tcs_tests::{gate, start, tester};
 
 use crate::{Ran, fails, printed, ran, scripted};
 
@@ -160,6 +160,15 @@ async fn server_without_a_description_is_told() {
 }
 
 #[tokio::test]
+async fn server_of_another_framing_is_told() {
+    let server = start(ConcurrentServer::new(tester::<Lines>(&gate()))).await;
+    let address = server.addr().to_string();
+    let described = ran(&["describe", &address]).await;
+    fails(&described, 1, "\n  check --framing and the port");
+    server.stopped().await;
+}
+
+#[tokio::test]
 async fn description_may_come_in_parts_between_others() {
     let hex = |text: &str| {
         let digits = text.bytes().map(|byte| format!("{byte:02x}"));
@@ -236,4 +245,21 @@ async fn wrong_description_is_told_with_what_to_do() {
         fails(&described, 5, "\n  see the reply with `tcs call`");
         peer.followed().await;
     }
+}
+
+#[tokio::test]
+async fn description_comes_after_the_end_of_the_request_where_that_ends_it() {
+    let script = r#"expect {"describe":{}}
+send {"describe":"{\"protocol\":\"Bank\",\"operations\":[]}"}
+close"#;
+    let options = ["-f", "until-eof", "--format", "json"];
+    let peer = scripted(script, &options).await;
+    let describe = [
+        &["describe", &peer.address][..],
+        &options,
+        &["--timeout", "5s"],
+    ]
+    .concat();
+    assert_eq!(printed(ran(&describe).await), ["Bank"]);
+    peer.followed().await;
 }

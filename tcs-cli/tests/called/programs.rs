@@ -114,7 +114,8 @@ async fn redis_is_called() {
         }
     })
     .await;
-    let call = ["call", "--unix", socket, "-f", "resp"];
+    let address = format!("unix:{socket}");
+    let call = ["call", &address, "-f", "resp"];
     let lines = b"SET key hello\nGET key\nRPUSH list a b\nLRANGE list 0 -1\nINCR n\nGET none\n";
     assert_eq!(
         printed(ran_with(&call, lines).await),

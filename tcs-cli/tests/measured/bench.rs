@@ -170,6 +170,15 @@ async fn bench_counts_rejections_by_kind() {
     );
 }
 
+#[tokio::test]
+async fn bench_with_the_wrong_framing_says_so() {
+    let server = start(ConcurrentServer::new(tester::<Lines>(&gate()))).await;
+    let finished = bench(server.addr(), &["-n", "1"]).await;
+    server.stopped().await;
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("--framing"), "{finished:?}");
+}
+
 #[server_protocol(framing = Lines)]
 fn close_each(request: &str) -> Response<&'static str> {
     let _ = request;

@@ -110,10 +110,10 @@ async fn bench_does_not_count_the_wait_for_a_lost_reply_as_time() {
         answer(&mut stream, 5).await;
         stream
     };
-    let load = ["--framing", "lines", "-n", "6", "--timeout", "600ms"];
+    let load = ["--framing", "lines", "-n", "6", "--timeout", "2s"];
     let (_stream, (finished, result)) = tokio::join!(within(serve), bench(address, &load));
     assert_eq!(result["replies"], 5, "{finished:?}");
-    assert!(seconds(&result) < 0.5, "{result}");
+    assert!(seconds(&result) < 1.5, "{result}");
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn bench_counts_all_that_was_due_at_a_server_that_is_gone() {
         answer(&mut accept(&listener).await, 1).await;
         drop(listener);
     };
-    let load = ["--rate", "100", "-t", "500ms", "--timeout", "100ms"];
+    let load = ["--rate", "100", "-t", "500ms", "--timeout", "2s"];
     let load = [&["--framing", "lines"], &load[..]].concat();
     let ((), (finished, result)) = tokio::join!(within(serve), bench(address, &load));
     assert_eq!(result["requests"], 50, "{finished:?}");
@@ -155,11 +155,7 @@ async fn bench_says_that_a_server_speaks_first() {
                 .expect("the client reads");
             stream
         };
-        let load = [
-            &["--framing", "lines", "-n", "3", "--timeout", "200ms"],
-            more,
-        ]
-        .concat();
+        let load = [&["--framing", "lines", "-n", "3", "--timeout", "1s"], more].concat();
         let (_stream, (finished, _)) = tokio::join!(within(greet), bench(address, &load));
         assert_eq!(finished.status.code(), Some(5), "{finished:?}");
         assert!(finished.stderr.contains("--greeting"), "{finished:?}");
@@ -258,7 +254,6 @@ async fn a_path_has_neither_tls_nor_a_proxy_header() {
         (&["unix:/nowhere", "--tls"][..], "--tls"),
         (&["unix:/nowhere", "--proxy", "192.0.2.1:1"], "--proxy"),
         (&["tls://unix:/nowhere"], "--tls"),
-        (&["--unix", "tls:///nowhere"], "--tls"),
     ] {
         let all = [&["bench", "-n", "1"], target].concat();
         let finished = tcs(&all).finished().await;

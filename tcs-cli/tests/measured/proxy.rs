@@ -374,6 +374,20 @@ async fn proxy_goes_on_after_it_could_not_accept() {
         told.starts_with("tcs: cannot accept a connection: "),
         "{told}"
     );
+    drop(clients);
+    // Those that waited are gone, and the next one is served.
+    let mut client = TcpStream::connect(listen).await.expect("it listens");
+    client.write_all(b"last").await.expect("it is open");
+    let served = async {
+        loop {
+            let (mut server, _) = upstream.accept().await.expect("it listens");
+            let mut bytes = [0; 4];
+            if server.read_exact(&mut bytes).await.is_ok() {
+                return bytes;
+            }
+        }
+    };
+    assert_eq!(&within(served).await, b"last");
 }
 
 #[tokio::test]

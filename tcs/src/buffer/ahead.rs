@@ -1,6 +1,7 @@
 //! The bytes that are read ahead of the receive buffer.
 
 use std::{
+    collections::TryReserveError,
     io,
     mem::{MaybeUninit, take},
     pin::Pin,
@@ -74,12 +75,18 @@ impl ReadAhead {
     }
 
     /// Takes the rest of a read buffer, and its end. The rest precedes the bytes that were read ahead.
-    pub(crate) fn prepend(&mut self, rest: &[u8], has_ended: bool) {
+    ///
+    /// # Errors
+    ///
+    /// Takes nothing, and returns an error, if the system has no memory for the rest.
+    pub(crate) fn prepend(&mut self, rest: &[u8], has_ended: bool) -> io::Result<()> {
+        self.bytes.try_reserve(rest.len()).map_err(out_of_memory)?;
         self.has_ended |= has_ended;
         if !rest.is_empty() {
             self.bytes.splice(..self.consumed, rest.iter().copied());
             self.consumed = 0;
         }
+        Ok(())
     }
 
     /// Sets whether the function waits for a message of which only a part is here. Then more is read ahead, because the
@@ -163,7 +170,7 @@ impl ReadAhead {
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece))?;
             // If a function waits for the rest of a large message, there may be many bytes.
             let reserved = self.bytes.try_reserve(piece.filled().len());
-            reserved.map_err(|_| io::ErrorKind::OutOfMemory)?;
+            reserved.map_err(out_of_memory)?;
             self.bytes.extend_from_slice(piece.filled());
             self.has_ended = piece.filled().is_empty();
         }
@@ -197,6 +204,10 @@ impl ReadAhead {
         // More may have arrived since.
         ReadState::MaybeMore
     }
+}
+
+fn out_of_memory(_: TryReserveError) -> io::Error {
+    io::ErrorKind::OutOfMemory.into()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Takes frames off the bytes of a receive buffer.
 
-use std::ops::Range;
+use std::{io, ops::Range};
 
 use tokio::time::Instant;
 
+use super::ReadAhead;
 use crate::framing::{Input, ParsedFrame, ReadState, Side};
 
 /// The unread bytes of a [`ReadBuffer`](super::ReadBuffer), while frames are taken off them.
@@ -64,16 +65,15 @@ impl<'a> Frames<'a> {
         self.read_state == ReadState::Eof
     }
 
-    /// Takes all bytes. Also returns whether the input ends after them, and forgets that end. Both may move to a
-    /// `ReadAhead`.
-    pub(crate) fn take_rest(&mut self) -> (&'a [u8], bool) {
-        let rest = self.position.unread(self.bytes);
+    /// Moves all bytes, and the end of the input, before the bytes that were read ahead. Without memory for them, returns
+    /// an error and moves nothing.
+    pub(crate) fn move_rest_to(&mut self, ahead: &mut ReadAhead) -> io::Result<()> {
+        ahead.prepend(self.position.unread(self.bytes), self.has_ended())?;
         self.position.start = self.bytes.len();
-        let has_ended = self.has_ended();
-        if has_ended {
+        if self.has_ended() {
             self.read_state = ReadState::MaybeMore;
         }
-        (rest, has_ended)
+        Ok(())
     }
 
     /// Marks `missing` bytes to be dropped when they arrive.

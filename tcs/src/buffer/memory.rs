@@ -141,12 +141,16 @@ impl MemoryBudget {
     }
 
     /// Reserves memory for a buffer of this many bytes that exists already, or only the part that is missing in
-    /// `reserved`. If the budget has too little, the buffer takes the overdraft.
-    pub(super) fn reserve_existing(
+    /// `reserved`. If the budget has too little, the buffer takes the overdraft. A buffer that the pool keeps needs nothing.
+    #[cold]
+    pub(crate) fn reserve_existing(
         &self,
         bytes: usize,
         reserved: &mut Option<Reservation>,
     ) -> Result<(), OverBudget> {
+        if bytes <= Self::UNRESERVED {
+            return Ok(());
+        }
         // This never waits, because a wait would free nothing: the buffer exists already, and a peer that does not read
         // keeps it.
         let earlier = reserved.as_ref().map_or(0, |reserved| {
@@ -175,15 +179,6 @@ impl MemoryBudget {
         };
         Reservation::merge(reserved, more);
         true
-    }
-
-    /// Reserves memory like [`reserve_existing`](Self::reserve_existing), for a buffer that is too large for the pool.
-    pub(crate) fn reserve_large(&self, bytes: usize) -> Result<Option<Reservation>, OverBudget> {
-        let mut reserved = None;
-        if bytes > LARGEST {
-            self.reserve_existing(bytes, &mut reserved)?;
-        }
-        Ok(reserved)
     }
 
     fn try_acquire(&self, pages: u32, overdraft: u32) -> Option<Reservation> {

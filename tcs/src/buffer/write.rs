@@ -323,14 +323,9 @@ impl WriteBuffer {
         }
     }
 
-    /// Reserves memory for a buffer that is too large for the pool, or only the part that its reservation lacks.
-    #[cold]
+    /// Reserves the memory of the buffer, if it is too large for the pool.
     pub(crate) fn reserve(&mut self, budget: &MemoryBudget) -> Result<(), OverBudget> {
-        let capacity = self.buffer.capacity();
-        if capacity > pool::LARGEST {
-            budget.reserve_existing(capacity, &mut self.reserved)?;
-        }
-        Ok(())
+        budget.reserve_existing(self.buffer.capacity(), &mut self.reserved)
     }
 
     /// Returns `true` if a part of the reserved memory is beyond the budget.

@@ -18,7 +18,7 @@ use crate::transport::ClientTls;
 use crate::{
     Error, Peer, Result,
     framing::Framing,
-    runtime::{Instead, inside_runtime},
+    runtime::inside_runtime,
     socket::{connect, send_without_delay},
     transport::{Address, Stream},
 };
@@ -95,7 +95,7 @@ impl ConnectOptions {
         order: impl FnOnce(&mut [SocketAddr]),
     ) -> Result<(Stream, Peer)> {
         self.check(min_frame_len)?;
-        inside_runtime("connect()", Instead::Nothing)?;
+        inside_runtime("connect()")?;
         let limit = self.connect_limit();
         let deadline = Instant::now() + limit;
         let timed_out = || Error::connect_timed_out(&address.text(), limit);

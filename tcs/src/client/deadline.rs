@@ -1,14 +1,8 @@
-//! The deadline of a call, and the timer for it.
+//! The deadline of a call.
 
-use std::{
-    fmt,
-    future::pending,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{fmt, future::pending, time::Duration};
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{Error, Peer, Result, deadline::inherited};
 
@@ -59,6 +53,11 @@ impl CallDeadline {
             late: PassedLimit { limit, setting },
         })
     }
+
+    /// Returns the limit that has passed, if the deadline has.
+    pub(super) fn passed(&self) -> Option<PassedLimit> {
+        (Instant::now() >= self.at).then_some(self.late)
+    }
 }
 
 /// A limit that has passed, for errors.
@@ -82,45 +81,13 @@ impl fmt::Display for PassedLimit {
     }
 }
 
-/// A timer for the deadline of one call. The timer is ready when the deadline has passed.
-#[derive(Debug)]
-pub(super) struct DeadlineTimer {
-    late: PassedLimit,
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl DeadlineTimer {
-    #[cold]
-    pub(super) fn new(deadline: CallDeadline) -> Self {
-        Self {
-            late: deadline.late,
-            sleep: Box::pin(sleep_until(deadline.at)),
-        }
-    }
-
-    pub(super) fn deadline(&self) -> Instant {
-        self.sleep.deadline()
-    }
-
-    /// Returns the limit that has passed, if the deadline has.
-    pub(super) fn passed(&self) -> Option<PassedLimit> {
-        (Instant::now() >= self.deadline()).then_some(self.late)
-    }
-}
-
-impl Future for DeadlineTimer {
-    type Output = PassedLimit;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<PassedLimit> {
-        let late = self.late;
-        self.sleep.as_mut().poll(cx).map(|()| late)
-    }
-}
-
 /// Waits until the deadline has passed. Without a deadline, waits forever.
-pub(super) async fn wait_until_late(deadline: Option<&mut DeadlineTimer>) -> PassedLimit {
+pub(super) async fn wait_until_late(deadline: Option<CallDeadline>) -> PassedLimit {
     match deadline {
-        Some(deadline) => deadline.await,
+        Some(deadline) => {
+            sleep_until(deadline.at).await;
+            deadline.late
+        }
         None => pending().await,
     }
 }

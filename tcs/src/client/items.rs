@@ -15,6 +15,8 @@ use futures_core::Stream;
 
 use tokio::{task::yield_now, time::Instant};
 
+#[cfg(feature = "stream")]
+use super::owned::Owned;
 use super::{connection::Connection, deadline::CallDeadline, replies::Received, wire::Expected};
 use crate::{
     Error, Result,
@@ -242,44 +244,24 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
     }
 }
 
-/// The items of a streamed reply that borrow nothing, as a [`Stream`] (feature `stream`), from [`Items::owned`].
-///
-/// The stream ends after the last item, and after an error that ends the reply. [`into_inner`](Self::into_inner) then
-/// returns the [`Items`], for the reply.
 #[cfg(feature = "stream")]
-#[must_use = "streams do nothing unless polled"]
-pub struct OwnedItems<'c, P: Contract, T> {
-    items: Items<'c, P>,
-    marker: PhantomData<fn() -> T>,
-}
-
-#[cfg(feature = "stream")]
-impl<'c, P: Contract> Items<'c, P> {
+impl<P: Contract> Items<'_, P> {
     /// Returns the items as a `futures_core::Stream` of `T` (feature `stream`).
     ///
-    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`.
-    pub fn owned<T>(self) -> OwnedItems<'c, P, T>
+    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`. The stream ends after
+    /// the last item, and after an error that ends the reply. [`Owned::into_inner`] then returns the [`Items`], for the
+    /// reply.
+    pub fn owned<T>(self) -> Owned<Self, T>
     where
         P: Streams,
         T: for<'a> Decode<'a, <P as Streams>::Format>,
     {
-        OwnedItems {
-            items: self,
-            marker: PhantomData,
-        }
+        Owned::new(self)
     }
 }
 
 #[cfg(feature = "stream")]
-impl<'c, P: Contract, T> OwnedItems<'c, P, T> {
-    /// Returns the items that are left, and the reply.
-    pub fn into_inner(self) -> Items<'c, P> {
-        self.items
-    }
-}
-
-#[cfg(feature = "stream")]
-impl<P, T> Stream for OwnedItems<'_, P, T>
+impl<P, T> Stream for Owned<Items<'_, P>, T>
 where
     P: CallContract + Streams,
     T: for<'a> Decode<'a, <P as Streams>::Format>,
@@ -287,20 +269,9 @@ where
     type Item = Result<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        let items = &mut self.items;
-        let item = match ready!(items.poll_item(cx)) {
-            Ok(Some(item)) => items.connection.decode(item, |item, _| Ok(item)),
-            Ok(None) => return Poll::Ready(None),
-            Err(error) => Err(error),
-        };
-        Poll::Ready(Some(item))
-    }
-}
-
-#[cfg(feature = "stream")]
-impl<P: Contract, T> fmt::Debug for OwnedItems<'_, P, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OwnedItems").field(&self.items).finish()
+        let item = ready!(self.inner.poll_item(cx)).transpose();
+        let decode = |item| self.inner.connection.decode(item, |item, _| Ok(item));
+        Poll::Ready(item.map(|item| item.and_then(decode)))
     }
 }
 

@@ -40,6 +40,8 @@ mod fault;
 mod items;
 pub(crate) mod one_shot;
 mod options;
+#[cfg(feature = "stream")]
+mod owned;
 mod pipeline;
 mod replies;
 mod requests;
@@ -53,13 +55,11 @@ mod upload;
 mod wire;
 
 pub use channel::{ChannelEvent, ChannelItems, ChannelOptions, ChannelState, Events};
-#[cfg(feature = "stream")]
-pub use channel::{OwnedChannelItems, OwnedEvents};
 pub use connection::ConnectionParts;
 pub use items::Items;
-#[cfg(feature = "stream")]
-pub use items::OwnedItems;
 pub use options::ConnectOptions;
+#[cfg(feature = "stream")]
+pub use owned::Owned;
 pub use pipeline::Pipeline;
 #[cfg(feature = "tower")]
 pub use service::ChannelService;

@@ -10,7 +10,7 @@ use crate::{
     Result,
     framing::Framing,
     protocol::ClientProtocol,
-    runtime::{Instead, block_on, inside_runtime},
+    runtime::{block_on, inside_runtime},
     transport::Address,
 };
 
@@ -94,7 +94,7 @@ impl<P: ClientProtocol> Client<P> {
     ///
     /// Dropping the future closes the connection. Whether the request is executed is then unknown.
     pub async fn open(self) -> Result<P::Output> {
-        inside_runtime("open()", Instead::Run)?;
+        inside_runtime("open()")?;
         let mut connection = self.options.connect(self.address).await?;
         let output = connection.exchange(self.protocol).await?;
         close(connection).await;

@@ -73,6 +73,8 @@ pub(super) struct ReplyReader {
     /// The number of bytes of requests that were sent before the first byte of the next frame was
     /// read.
     sent_before: u64,
+    /// The id of the frame that was taken last, if the framing has ids.
+    pub(super) id: u32,
     /// The segments of the buffer that were read after its first byte, oldest first. Usually there are
     /// none, or one while a frame is incomplete.
     segments: VecDeque<Segment>,
@@ -210,6 +212,9 @@ impl ReplyReader {
             }
             return Ok(None);
         };
+        if F::HAS_IDS {
+            self.id = parsed.id;
+        }
         let frame = self.buffer.consume(&parsed.payload, parsed.consumed);
         if !self.segments.is_empty() {
             self.enter_next_segment();

@@ -324,6 +324,11 @@ impl Wire {
         is_empty && self.replies.has_ended() && !is_sent
     }
 
+    /// Returns the id of the message or rejection that was received last.
+    pub(super) fn received_id(&self) -> u32 {
+        self.replies.id
+    }
+
     /// Takes the next message or rejection from the received bytes, if one is complete. Does no I/O.
     ///
     /// Returns the fault, with which the caller must close the connection, if the message answers no request,
@@ -342,7 +347,7 @@ impl Wire {
             Some((Received::Rejection(rejection), _)) if rejection.kind().is_final() => {
                 Err(Fault::Rejected(rejection).into())
             }
-            Some((received, sent)) if sent < expected(framing.get_mut().id()).0 => {
+            Some((received, sent)) if sent < expected(self.replies.id).0 => {
                 unless_event(received).map(Some)
             }
             next => Ok(next.map(|(received, _)| received)),

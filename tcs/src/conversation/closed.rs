@@ -8,14 +8,13 @@ use crate::{ConnectionInfo, FromContext, Rejection, runtime::wait_until};
 /// Tells a protocol function that its peer has closed its sending half. A peer that has closed the connection has
 /// closed this half, too.
 ///
-/// Take it as a parameter. A function that waits for long then ends early, in place of being dropped after
+/// Take it as a parameter, so that a function that waits for long can end early, instead of being dropped after
 /// [`half_close_timeout`](crate::server::Server::half_close_timeout). `.await` it, or use it in [`tokio::select!`]. It can
 /// be copied, and each copy can be awaited again. For collections of futures, use
-/// [`into_future`](IntoFuture::into_future). What the function then returns is sent, because the peer may still read.
+/// [`into_future`](IntoFuture::into_future). The reply of the function is still sent, because the peer may read it.
 ///
-/// The connection reads ahead only while the function waits, and at most 64 KiB. While more than that waits, such as many
-/// pipelined requests, the connection does not notice the end, and the function waits as if the peer were there. A peer
-/// that is gone without an end, such as after a reset, is not reported: the function is dropped.
+/// The connection reads ahead only while the function waits, and at most 64 KiB. If the peer has sent more, such as many
+/// pipelined requests, the connection does not notice the end. A reset is not reported: the function is dropped.
 ///
 /// # Cancel safety
 ///

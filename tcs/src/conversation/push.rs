@@ -58,18 +58,19 @@ pub trait Pushes { // implemented by `#[server_protocol(push = Event<'_>)]`
 /// An event is encoded at once. It waits in a queue of the connection, which has a limit
 /// ([`max_push_queue`](crate::server::Server::max_push_queue)), so that a peer that reads slowly harms nobody else.
 /// [`PushOverflow`](crate::protocol::PushOverflow) has what happens at the limit. A queue of more than 128 KiB also needs
-/// memory of the [`memory_budget`](crate::server::Server::memory_budget), and is full if there is none. The events of one
-/// connection arrive in the order in which they were pushed. What a function pushes to its own connection
-/// is sent after its reply, and later events for this connection, from anyone, queue after it. So a function that waits
-/// for long after such a push holds up all of them. What is pushed with a handle from an earlier request, such as
-/// one that the session keeps, does not wait for the reply. If requests are processed at the same time
+/// memory of the [`memory_budget`](crate::server::Server::memory_budget), and is full if there is none.
+///
+/// The events of one connection arrive in the order in which they were pushed. An event that a function pushes to its own
+/// connection is sent after its reply, and so are later events for this connection. So a function that waits for long
+/// after such a push holds up all of them. An event that is pushed with a handle from an earlier request, such as one that
+/// the session keeps, does not wait for the reply. If requests are processed at the same time
 /// ([`CONCURRENT`](crate::protocol::ServerProtocol::CONCURRENT)), events wait for no reply.
 ///
 /// When the connection closes, events that were not sent are dropped. A server that drains sends
 /// them first.
 ///
-/// Events are no activity of the peer: [`idle_timeout`](crate::server::Server::idle_timeout) closes the connection of a
-/// peer that only listens, unless it is changed ([`ConnectionInfo::set_idle_timeout`]).
+/// Events do not count as activity of the peer: [`idle_timeout`](crate::server::Server::idle_timeout) closes the
+/// connection of a peer that only listens, unless you change it ([`ConnectionInfo::set_idle_timeout`]).
 pub struct Push<P> {
     queue: Arc<PushQueue>,
     /// The request whose function took this handle.

@@ -34,6 +34,7 @@ use crate::{
 /// let chat = Chat::new(PushGroup::new());
 /// # let _ = chat;
 /// ```
+#[doc(alias = "broadcast")]
 pub struct PushGroup<P> {
     /// The key is the address of the queue, which no other queue can have while the member is here.
     members: Mutex<HashMap<usize, Arc<PushQueue>>>,

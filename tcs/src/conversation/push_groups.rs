@@ -19,7 +19,7 @@ use crate::{
 /// not pile up. A connection can be in any number of groups.
 ///
 /// The names are hashed, compared and dropped under a lock, as those of a shared [`HashMap`] are, so this code of yours
-/// should be quick, and must not use the same groups. If it panics, the groups go on.
+/// should be quick, and must not use the same groups. If it panics, the groups stay usable.
 ///
 /// # Examples
 ///

@@ -36,11 +36,11 @@ pub trait Streams { // implemented by `#[server_protocol(replies = Row<'_>)]`
 
 /// Sends the items of a streamed reply.
 ///
-/// Take it as a parameter, with the option `replies`. The items go out before the reply, which is what the function
-/// returns, and ends the stream. A function that returns an error after some items ends it with that error. Items are
-/// encoded at once, so they may borrow from local variables.
+/// Take it as a parameter, with the option `replies`. The items are sent before the reply, which the function returns and
+/// which ends the stream. It may be an error, after any number of items. Items are encoded at once, so they may borrow
+/// from local variables.
 ///
-/// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client knows items from the reply. With framings
+/// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client can tell items from the reply. With framings
 /// without control frames, both are ordinary messages, and the protocol says which one is the last.
 ///
 /// [`request_timeout`](crate::server::Server::request_timeout) limits the time from one item to the next.
@@ -74,7 +74,7 @@ impl<P: Streams> Replies<'_, P> {
     /// # Errors
     ///
     /// Returns an error if the item cannot be encoded, or is longer than
-    /// [`max_reply_len`](crate::server::Server::max_reply_len). This item is not sent, and the stream can go on. If the
+    /// [`max_reply_len`](crate::server::Server::max_reply_len). This item is not sent, and the stream can continue. If the
     /// peer is gone, the function is dropped.
     ///
     /// # Cancel safety

@@ -16,7 +16,9 @@
 
 use super::{
     Announcement, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, ReadState, Side,
-    detection::Decision, notice::PING, parse::OVERHEAD,
+    detection::Decision,
+    notice::PING,
+    parse::{OVERHEAD, SKIP_FACTOR},
 };
 use crate::Rejection;
 
@@ -59,6 +61,8 @@ struct RareState {
     held: Option<Result<ParsedFrame, FrameError>>,
     /// Returns `true` if a message is an event. For clients of framings without notices.
     is_event: Option<fn(&[u8]) -> bool>,
+    /// The id and the time in milliseconds of the deadline that the last frame has set, if it has set one.
+    deadline: Option<(u32, u32)>,
 }
 
 impl<F: Framing> ConnectionFraming<F> {
@@ -71,6 +75,15 @@ impl<F: Framing> ConnectionFraming<F> {
             announcement: Announcement::Items,
             announced: 0,
             rare: None,
+        }
+    }
+
+    /// Creates a framing for the bytes after the first frame.
+    pub(crate) fn after_first(inner: F) -> Self {
+        Self {
+            needs_inspection: false,
+            is_first: false,
+            ..Self::new(inner)
         }
     }
 
@@ -111,18 +124,37 @@ impl<F: Framing> ConnectionFraming<F> {
         self.needs_inspection = true;
     }
 
+    /// Takes the time in milliseconds after which the client no longer waits for the reply to the request that was parsed
+    /// last, if a notice directly before the request has set one.
+    pub fn take_deadline(&mut self, request: &ParsedFrame) -> Option<u32> {
+        let (id, limit) = self.rare.as_mut()?.deadline.take()?;
+        (id == request.id).then_some(limit)
+    }
+
     /// Returns the framing itself, which writes messages and has the values of parsed messages.
     #[inline]
     pub const fn get_mut(&mut self) -> &mut F {
         &mut self.inner
     }
 
-    /// Returns the length of the frame at the start of `bytes`, or an upper bound for messages within `limit`.
+    /// Returns an upper bound for the length of the incomplete frame at the start of `bytes`, whose message is within
+    /// `limit`. The bound is close if the bytes say how long the message is.
     pub fn frame_len_bound(&self, bytes: &[u8], limit: usize) -> usize {
-        let most = limit.saturating_add(OVERHEAD);
-        self.inner
-            .frame_len(bytes)
-            .map_or(most, |length| length.min(most))
+        // With a limit that is too small, a framing returns the length of a message in place of waiting for its end, if
+        // it is at most four times that limit.
+        let mut smaller = limit;
+        while F::HAS_INDEPENDENT_FRAMES && smaller > OVERHEAD {
+            smaller = smaller.div_ceil(SKIP_FACTOR);
+            let input = Input::new(bytes, smaller, Side::Server, ReadState::Idle);
+            match F::default().parse(input) {
+                Ok(None) => {}
+                Ok(Some(frame)) if frame.kind == FrameKind::Oversized => {
+                    return frame.oversized_len().min(limit).saturating_add(OVERHEAD);
+                }
+                _ => break,
+            }
+        }
+        limit.saturating_add(OVERHEAD)
     }
 
     /// Appends a frame with a rejection. Returns `true` if the framing has a frame for this rejection.
@@ -218,16 +250,20 @@ impl<F: Framing> ConnectionFraming<F> {
     fn take_held(&mut self) -> Option<Result<ParsedFrame, FrameError>> {
         let rare = self.rare.as_mut()?;
         let held = rare.held.take();
-        if rare.is_event.is_none() {
+        if rare.is_event.is_none() && rare.deadline.is_none() {
             self.rare = None;
         }
         held
     }
 
-    /// Records what a control frame of this kind announces about the messages after it, if anything.
+    /// Records what a control frame of this kind says about the messages after it, if anything.
     #[cold]
-    fn note_announcement(&mut self, code: u8, text: &[u8]) {
+    fn note_control(&mut self, code: u8, id: u32, text: &[u8]) {
+        self.forget_deadline();
         match Notice::from_frame(code, text) {
+            Some(Notice::Deadline(limit)) if F::HAS_IDS => {
+                self.rare.get_or_insert_default().deadline = Some((id, limit));
+            }
             // If announced chunks are missing, the next requests are not chunks in their place.
             Some(Notice::ChunksEnd) => self.announced = 0,
             // Without ids, no other message could come between the parts.
@@ -239,6 +275,14 @@ impl<F: Framing> ConnectionFraming<F> {
                 self.needs_inspection = true;
             }
             _ => {}
+        }
+    }
+
+    /// Forgets the deadline of a request that does not come directly after it, or is rejected. Another request may have
+    /// its id.
+    fn forget_deadline(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.deadline = None;
         }
     }
 
@@ -286,11 +330,14 @@ impl<F: Framing> ConnectionFraming<F> {
                 is_within && (frame.consumed > 0 || may_be_empty)
             }
             // The rest of a message beyond the limit may arrive later.
-            FrameKind::Oversized => arrived > 0 && frame.consumed > 0,
+            FrameKind::Oversized => {
+                self.forget_deadline();
+                arrived > 0 && frame.consumed > 0
+            }
             FrameKind::Control(code) => {
-                if is_within && code > PING {
+                if is_within && code >= PING {
                     let text = input.bytes().get(frame.payload()).unwrap_or_default();
-                    self.note_announcement(code, text);
+                    self.note_control(code, frame.id, text);
                 }
                 is_within && frame.consumed > 0
             }
@@ -322,7 +369,7 @@ impl<F: Framing> Default for ConnectionFraming<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::{Detection, LengthPrefixed, ReadState};
+    use crate::framing::{Detection, LengthPrefixed, Multiplexed};
 
     /// Finds the frame that it is given.
     #[derive(Default)]
@@ -370,5 +417,43 @@ mod tests {
                 assert_eq!(parse(b"\0\0\0\x01m").is_ok(), code == 0x83, "{code:#x}");
             }
         }
+    }
+
+    #[test]
+    fn deadline_is_that_of_the_request_right_behind_it() {
+        let parse_all = |frames: &[&[u8]]| {
+            let mut framing = ConnectionFraming::<Multiplexed>::default();
+            let mut deadlines = Vec::new();
+            for frame in frames {
+                let input = Input::new(frame, 8, Side::Server, ReadState::Idle);
+                let parsed = framing.parse(input).expect("a frame").expect("a whole one");
+                if parsed.kind == FrameKind::Message {
+                    deadlines.push(framing.take_deadline(&parsed));
+                }
+            }
+            deadlines
+        };
+        let notice = b"\x80\0\0\x05\0\0\0\x07\x88\0\0\x13\x88";
+        let [ping, cancel] = [0x80, 0x87].map(|code| [0x80, 0, 0, 1, 0, 0, 0, 7, code]);
+        let [request, other] = [b"\0\0\0\0\0\0\0\x07", b"\0\0\0\0\0\0\0\x08"];
+        assert_eq!(parse_all(&[notice, request, request]), [Some(5_000), None]);
+        assert_eq!(parse_all(&[notice, other, request]), [None, None]);
+        assert_eq!(parse_all(&[notice, &ping, request]), [None]);
+        assert_eq!(parse_all(&[notice, &cancel, request]), [None]);
+        // A request beyond the limit was rejected, and its id may be used again.
+        let oversized = b"\0\0\0\x09\0\0\0\x07";
+        assert_eq!(parse_all(&[notice, oversized, request]), [None]);
+    }
+
+    #[test]
+    fn request_that_is_parsed_again_keeps_its_deadline() {
+        let mut framing = ConnectionFraming::<Multiplexed>::default();
+        let parse = |framing: &mut ConnectionFraming<_>, frame| {
+            let input = Input::new(frame, 8, Side::Server, ReadState::Idle);
+            framing.parse(input).expect("a frame").expect("a whole one")
+        };
+        parse(&mut framing, b"\x80\0\0\x05\0\0\0\x07\x88\0\0\x13\x88");
+        let [_, request] = [(); 2].map(|()| parse(&mut framing, b"\0\0\0\0\0\0\0\x07"));
+        assert_eq!(framing.take_deadline(&request), Some(5_000));
     }
 }

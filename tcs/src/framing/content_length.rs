@@ -2,9 +2,7 @@
 
 use std::io::Write as _;
 
-use super::{
-    FrameError, Framing, Input, ParsedFrame, ReadState, Side, parse::OVERHEAD, write::insert,
-};
+use super::{FrameError, Framing, Input, ParsedFrame, parse::OVERHEAD, write::insert};
 use crate::text::Escaped;
 
 /// Headers with a `Content-Length`, an empty line, and the message: for the Language Server Protocol, the Debug Adapter
@@ -72,14 +70,6 @@ impl Framing for ContentLength {
         let parsed = ParsedFrame::counted(input, start, length);
         self.message = matches!(parsed, Ok(None)).then_some((start, length));
         parsed
-    }
-
-    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        let input = Input::new(bytes, usize::MAX, Side::Server, ReadState::Idle);
-        let headers = input.find(HEADERS_END, &mut 0).ok()??;
-        let length = parse_headers(bytes.get(..headers)?).ok()?;
-        let start = headers + HEADERS_END.len();
-        Some(start.saturating_add(length))
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {

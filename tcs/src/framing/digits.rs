@@ -61,11 +61,6 @@ impl<const END: u8> Framing for Digits<END> {
         }
     }
 
-    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        let (length, start) = parse_length(bytes, usize::MAX, END).ok()??;
-        Some(length.saturating_add(start))
-    }
-
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         put_length(out, start, END)
     }

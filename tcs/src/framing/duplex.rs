@@ -116,10 +116,6 @@ impl<Requests: Framing, Replies: Framing> Framing for Duplex<Requests, Replies> 
         }
     }
 
-    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        self.requests.frame_len(bytes)
-    }
-
     fn begin(&mut self, out: &mut Vec<u8>) {
         writer!(self, framing => framing.begin(out));
     }

@@ -56,17 +56,7 @@ impl<const N: usize> Framing for Fixed<N> {
 
     #[inline]
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-        if N > input.limit() {
-            return Err(FrameError::too_large(N, input.limit()));
-        }
-        if input.bytes().len() < N {
-            return ParsedFrame::incomplete(input);
-        }
-        Ok(Some(ParsedFrame::message(0..N, N)))
-    }
-
-    fn frame_len(&self, _bytes: &[u8]) -> Option<usize> {
-        Some(N)
+        ParsedFrame::counted(input, 0, N)
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {

@@ -14,13 +14,6 @@ pub(super) const MAX_LENGTH: usize = (CONTROL - 1) as usize;
 /// The maximum length of a control frame's kind and text together.
 const MAX_CONTROL: usize = 1 + Rejection::MAX_TEXT;
 
-/// Returns the length of the frame at the start of `bytes`, once its header of `HEADER_LEN` bytes is there.
-pub(super) fn frame_len<const HEADER_LEN: usize>(bytes: &[u8]) -> Option<usize> {
-    let header = bytes.first_chunk::<HEADER_LEN>()?;
-    let length = u32::from_be_bytes(*header.first_chunk()?);
-    Some(HEADER_LEN.saturating_add(length as usize))
-}
-
 /// Writes the length of the message at the end of `out` into its header of `HEADER_LEN` bytes at `start`.
 #[inline]
 pub(super) fn write_length<const HEADER_LEN: usize>(

@@ -81,10 +81,6 @@ impl Framing for Hex4 {
         }
     }
 
-    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        line_len(*bytes.first_chunk()?).ok()
-    }
-
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let line = out.get_mut(start..).unwrap_or_default();
         let length = line.len();

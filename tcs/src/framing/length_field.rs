@@ -217,11 +217,6 @@ impl LengthLayout {
     }
 
     #[inline]
-    pub(super) fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        self.frame_len_of(self.number(bytes)?)
-    }
-
-    #[inline]
     pub(super) fn parse(&self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         let Some(number) = self.number(input.bytes()) else {
             return ParsedFrame::incomplete(input);
@@ -300,10 +295,6 @@ impl<const LAYOUT: u128> Framing for LengthField<LAYOUT> {
             } else {
                 Some("this number is not a layout: write `LengthField<{ length_field(2).pack() }>`")
             };
-
-    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        Self::PARTS.frame_len(bytes)
-    }
 
     #[inline]
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {

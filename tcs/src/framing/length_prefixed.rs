@@ -3,8 +3,8 @@
 use super::{
     Detection, FrameError, FrameKind, Framing, Input, Notice, ParsedFrame, Side,
     headers::{
-        MAX_LENGTH, PREFIX_LEN as HEADER_LEN, control_or_oversized, frame_len, reject_text,
-        write_length, write_notice, write_rejection,
+        MAX_LENGTH, PREFIX_LEN as HEADER_LEN, control_or_oversized, reject_text, write_length,
+        write_notice, write_rejection,
     },
 };
 use crate::Rejection;
@@ -79,10 +79,6 @@ impl Framing for LengthPrefixed {
             return ParsedFrame::incomplete(input);
         }
         Ok(Some(ParsedFrame::message(HEADER_LEN..end, end)))
-    }
-
-    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        frame_len::<HEADER_LEN>(bytes)
     }
 
     #[inline]

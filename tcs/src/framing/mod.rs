@@ -126,6 +126,38 @@ use crate::Rejection;
 
 /// Splits a byte stream into messages, and writes messages to it.
 ///
+/// Only [`parse`](Self::parse) is required. Most framings also have [`begin`](Self::begin) or [`finish`](Self::finish), and
+/// set [`HAS_INDEPENDENT_FRAMES`](Self::HAS_INDEPENDENT_FRAMES). The other items are for special cases, and their defaults
+/// are right without these. The [module](self) lists the framings of this library.
+///
+/// # Examples
+///
+/// Messages of exactly eight bytes:
+///
+/// ```
+/// use tcs::framing::{FrameError, Framing, ParsedFrame, Input};
+///
+/// #[derive(Debug, Default)]
+/// struct Eight;
+///
+/// impl Framing for Eight {
+///     const HAS_INDEPENDENT_FRAMES: bool = true;
+///
+///     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
+///         Ok(input.need(8)?.map(|_| ParsedFrame::message(0..8, 8)))
+///     }
+///
+///     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
+///         match out.len() - start {
+///             8 => Ok(()),
+///             other => Err(FrameError::unsendable(format!("a message has 8 bytes, not {other}"))),
+///         }
+///     }
+/// }
+/// ```
+///
+/// # State
+///
 /// Each connection has one value of its framing, for both directions, so a framing may keep state that
 /// reading and writing share. In a [`Pipeline`](crate::client::Pipeline) and a [`Channel`](crate::Channel),
 /// requests are written before the replies to earlier ones are read.
@@ -134,8 +166,6 @@ use crate::Rejection;
 /// a reply that a rejection replaces. No method tells the framing. If one of several items, chunks or events that were
 /// [announced](Notice::Announce) cannot be written, the library removes all of them, and writes those before it again.
 /// So a framing that numbers its messages would skip numbers.
-///
-/// The [module](self) lists the framings of this library.
 ///
 /// # Other protocols
 ///
@@ -174,33 +204,8 @@ use crate::Rejection;
 /// # Ids
 ///
 /// A framing can give each frame the id of its request, as [`Multiplexed`] does, so that replies come in any order. Then
-/// [`HAS_IDS`](Self::HAS_IDS) is `true`, [`id`](Self::id) returns the id of the frame that was parsed last, and
-/// [`set_id`](Self::set_id) sets that of the frames that are written. With
-/// [`HasIds`], its channels have streams.
-///
-/// # Examples
-///
-/// Messages of exactly eight bytes:
-///
-/// ```
-/// use tcs::framing::{FrameError, Framing, ParsedFrame, Input};
-///
-/// #[derive(Debug, Default)]
-/// struct Eight;
-///
-/// impl Framing for Eight {
-///     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
-///         Ok(input.need(8)?.map(|_| ParsedFrame::message(0..8, 8)))
-///     }
-///
-///     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
-///         match out.len() - start {
-///             8 => Ok(()),
-///             other => Err(FrameError::unsendable(format!("a message has 8 bytes, not {other}"))),
-///         }
-///     }
-/// }
-/// ```
+/// [`HAS_IDS`](Self::HAS_IDS) is `true`, [`parse`](Self::parse) returns frames [with ids](ParsedFrame::with_id), and
+/// [`set_id`](Self::set_id) sets that of the frames that are written. With [`HasIds`], its channels have streams.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
@@ -216,6 +221,8 @@ pub trait Framing: Default + Send + 'static {
 
     /// The minimum length of a message in bytes. If `max_frame_len` is smaller, `bind` and
     /// connecting return an error.
+    ///
+    /// Default: 0.
     const MIN_MESSAGE_LEN: usize = 0;
 
     /// Whether messages are values, and not bytes. See [Values](Self#values).
@@ -233,6 +240,8 @@ pub trait Framing: Default + Send + 'static {
     /// The error in the parameters of this framing, if there is one.
     ///
     /// Such an error is a compile error wherever a protocol uses the framing.
+    ///
+    /// Default: `None`.
     const PARAMETER_ERROR: Option<&'static str> = None;
 
     /// How other protocols are detected in the first bytes of a connection.
@@ -245,16 +254,22 @@ pub trait Framing: Default + Send + 'static {
     ///
     /// If `true`, the protocol's own function for rejections would never be called, so
     /// `#[server_protocol(reject_with = …)]` does not compile.
+    ///
+    /// Default: `false`.
     const HAS_REJECTION_FRAME: bool = false;
 
     // The use of frames that the library has parsed or written before.
 
     /// Whether each frame is independent of those before it, so that a new value of the framing reads it.
     ///
-    /// Set this to `true` if the framing has no state, or only records how far it has searched. A
-    /// [`Channel`](crate::Channel) reads a request back out of its frame to send it again, and so it sends requests
-    /// again only if this is `true`. A server takes a new value after a block without a frame
-    /// ([`Requests::exactly`](crate::protocol::Requests::exactly)), so that its state is not about other bytes.
+    /// Set this to `true` if the framing has no state, or only records how far it has searched. With `true`:
+    ///
+    /// - A [`Channel`](crate::Channel) sends requests again, because it can read them back out of their frames.
+    /// - A server takes a new value after a block without a frame
+    ///   ([`Requests::exactly`](crate::protocol::Requests::exactly)), so that its state is not about other bytes.
+    /// - A server reserves as much of its [memory budget](crate::server::Server::memory_budget) for a large frame as the
+    ///   frame takes, if a new value returns it as [oversized](ParsedFrame::oversized) with a smaller limit. Otherwise, it
+    ///   reserves as much as the largest message takes.
     ///
     /// Default: `false`.
     const HAS_INDEPENDENT_FRAMES: bool = false;
@@ -296,17 +311,6 @@ pub trait Framing: Default + Send + 'static {
     /// Returns an error if no frame can follow any more. The connection then closes, and this
     /// method is not called again.
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError>;
-
-    /// Returns the length of the frame at the start of `bytes`, or `None` if the bytes do not say.
-    ///
-    /// A server calls this method for a frame of more than 128 KiB, and reserves as much of its [memory
-    /// budget](crate::server::Server::memory_budget).
-    ///
-    /// Default: `None`. The server then reserves as much as the largest message takes.
-    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        let _ = bytes;
-        None
-    }
 
     /// Appends the bytes that precede a message.
     ///
@@ -388,15 +392,7 @@ pub trait Framing: Default + Send + 'static {
         None
     }
 
-    // Ids: the rest is for framings such as `Multiplexed`. Framings without ids leave it as it is.
-
-    /// Returns the id of the frame that was parsed last, or 0 if it belongs to no request.
-    ///
-    /// Default: 0.
-    #[inline]
-    fn id(&self) -> u32 {
-        0
-    }
+    // Ids: for framings such as `Multiplexed`. Framings without ids leave this as it is.
 
     /// Sets the id of the frames written from now on, or 0 for frames that belong to no request. Returns the previous
     /// id.
@@ -406,14 +402,6 @@ pub trait Framing: Default + Send + 'static {
     fn set_id(&mut self, id: u32) -> u32 {
         let _ = id;
         0
-    }
-
-    /// Takes the time in milliseconds after which the client no longer waits for the reply to the request that was parsed
-    /// last, if a notice directly before the request has set one.
-    ///
-    /// Default: `None`.
-    fn take_deadline(&mut self) -> Option<u32> {
-        None
     }
 }
 

@@ -6,8 +6,8 @@ use super::{
     Announcement, Detection, FrameError, FrameKind, Framing, HasIds, Input, Notice, ParsedFrame,
     Side,
     headers::{
-        MAX_LENGTH, PREFIX_LEN, control_or_oversized, frame_len, reject_text, write_length,
-        write_notice, write_rejection,
+        MAX_LENGTH, PREFIX_LEN, control_or_oversized, reject_text, write_length, write_notice,
+        write_rejection,
     },
 };
 use crate::Rejection;
@@ -69,12 +69,8 @@ use crate::Rejection;
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Multiplexed {
-    /// The id of the frame that was parsed last.
-    parsed: u32,
     /// The id of the frames that are written.
-    written: u32,
-    /// The deadline of the request with the id `parsed`, in milliseconds. At servers.
-    deadline: Option<u32>,
+    id: u32,
 }
 
 /// The length in bytes of the header of a frame.
@@ -101,13 +97,7 @@ impl Framing for Multiplexed {
         let length = header as usize;
         let frame = if length > input.limit().min(MAX_LENGTH) {
             let (limit, read_state) = (input.limit(), input.read_state());
-            let other =
-                control_or_oversized::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?;
-            if matches!(&other, Some(frame) if frame.kind == FrameKind::Oversized) {
-                // The server rejects this request, and another may have its id.
-                self.deadline = None;
-            }
-            other
+            control_or_oversized::<HEADER_LEN>(bytes, limit, input.side(), read_state, header)?
         } else if bytes.len() < HEADER_LEN + length {
             ParsedFrame::incomplete(input)?
         } else {
@@ -117,37 +107,17 @@ impl Framing for Multiplexed {
         let Some(frame) = frame else {
             return Ok(None);
         };
-        let before = replace(&mut self.parsed, id);
-        if input.side() == Side::Server {
-            match frame.kind {
-                FrameKind::Control(kind) => {
-                    let text = bytes.get(frame.payload()).unwrap_or_default();
-                    let notice = Notice::from_frame(kind, text);
-                    self.deadline = match notice {
-                        Some(Notice::Deadline(limit)) => Some(limit),
-                        _ => None,
-                    };
-                }
-                _ if id == 0 => {
-                    let text = "a request with the id 0; ids are 1 to 4294967295";
-                    return Err(FrameError::malformed(text));
-                }
-                // This request may be parsed again when more has arrived. The deadline before it is still its own.
-                _ if id == before => {}
-                _ => self.deadline = None,
-            }
+        if id == 0 && input.side() == Side::Server && !matches!(frame.kind, FrameKind::Control(_)) {
+            let text = "a request with the id 0; ids are 1 to 4294967295";
+            return Err(FrameError::malformed(text));
         }
-        Ok(Some(frame))
-    }
-
-    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        frame_len::<HEADER_LEN>(bytes)
+        Ok(Some(frame.with_id(id)))
     }
 
     #[inline]
     fn begin(&mut self, out: &mut Vec<u8>) {
         // The length replaces the upper half.
-        out.extend_from_slice(&u64::from(self.written).to_be_bytes());
+        out.extend_from_slice(&u64::from(self.id).to_be_bytes());
     }
 
     #[inline]
@@ -159,7 +129,7 @@ impl Framing for Multiplexed {
         let is_final = rejection.kind().is_final();
         // A final rejection ends the connection. With an id, a client would take it for the answer to one request and
         // continue.
-        let id = if is_final { 0 } else { self.written };
+        let id = if is_final { 0 } else { self.id };
         write_rejection(out, Some(id), rejection);
         true
     }
@@ -174,23 +144,14 @@ impl Framing for Multiplexed {
             notice,
             Notice::Ping | Notice::Announce(Announcement::Events, _)
         );
-        let id = if is_of_connection { 0 } else { self.written };
+        let id = if is_of_connection { 0 } else { self.id };
         write_notice(out, Some(id), notice);
         true
     }
 
     #[inline]
-    fn id(&self) -> u32 {
-        self.parsed
-    }
-
-    #[inline]
     fn set_id(&mut self, id: u32) -> u32 {
-        replace(&mut self.written, id)
-    }
-
-    fn take_deadline(&mut self) -> Option<u32> {
-        self.deadline.take()
+        replace(&mut self.id, id)
     }
 }
 
@@ -199,10 +160,14 @@ mod tests {
     use super::*;
     use crate::{RejectionKind, framing::ReadState};
 
-    fn parse(framing: &mut Multiplexed, side: Side, bytes: &[u8]) -> Result<FrameKind, FrameError> {
+    fn parse(
+        framing: &mut Multiplexed,
+        side: Side,
+        bytes: &[u8],
+    ) -> Result<ParsedFrame, FrameError> {
         let input = Input::new(bytes, 8, side, ReadState::Idle);
         let frame = framing.parse(input)?;
-        Ok(frame.expect("a whole frame").kind)
+        Ok(frame.expect("a whole frame"))
     }
 
     fn frame(framing: &mut Multiplexed, message: &[u8]) -> Vec<u8> {
@@ -218,8 +183,8 @@ mod tests {
         for side in [Side::Server, Side::Client] {
             let mut framing = Multiplexed::default();
             assert_eq!(framing.set_id(0x0102_0304), 0);
-            parse(&mut framing, side, b"\0\0\0\0\0\0\0\x07").expect("a message");
-            assert_eq!(framing.id(), 7);
+            let parsed = parse(&mut framing, side, b"\0\0\0\0\0\0\0\x07");
+            assert_eq!(parsed.expect("a message").id(), 7);
             assert_eq!(frame(&mut framing, b""), [0, 0, 0, 0, 1, 2, 3, 4]);
             let mut out = Vec::new();
             framing.notice(&mut out, Notice::Credit(0x8000));
@@ -229,27 +194,6 @@ mod tests {
             assert_eq!(out, [0x80, 0, 0, 1, 1, 2, 3, 4, 4]);
             assert_eq!(framing.set_id(1), 0x0102_0304);
         }
-    }
-
-    #[test]
-    fn deadline_is_that_of_the_request_right_behind_it() {
-        let parse_all = |frames: &[&[u8]]| {
-            let mut framing = Multiplexed::default();
-            for frame in frames {
-                parse(&mut framing, Side::Server, frame).expect("a frame");
-            }
-            [framing.take_deadline(), framing.take_deadline()]
-        };
-        let notice = b"\x80\0\0\x05\0\0\0\x07\x88\0\0\x13\x88";
-        let cancel = b"\x80\0\0\x01\0\0\0\x07\x87";
-        let [request, other] = [b"\0\0\0\0\0\0\0\x07", b"\0\0\0\0\0\0\0\x08"];
-        assert_eq!(parse_all(&[notice, request]), [Some(5_000), None]);
-        assert_eq!(parse_all(&[notice, request, request]), [Some(5_000), None]);
-        assert_eq!(parse_all(&[notice, other, request]), [None, None]);
-        assert_eq!(parse_all(&[notice, cancel, request]), [None, None]);
-        // A request beyond the limit was rejected, and its id may be used again.
-        let oversized = b"\0\0\0\x09\0\0\0\x07";
-        assert_eq!(parse_all(&[notice, oversized, request]), [None, None]);
     }
 
     #[test]
@@ -269,8 +213,7 @@ mod tests {
     fn request_with_the_id_0_is_an_error() {
         let mut framing = Multiplexed::default();
         let ping = b"\x80\0\0\x01\0\0\0\0\x80";
-        let kind = parse(&mut framing, Side::Server, ping);
-        assert_eq!(kind, Ok(FrameKind::Control(0x80)));
+        assert!(parse(&mut framing, Side::Server, ping).is_ok());
         let request = b"\0\0\0\0\0\0\0\0";
         assert!(parse(&mut framing, Side::Server, request).is_err());
         assert!(parse(&mut framing, Side::Client, request).is_ok());

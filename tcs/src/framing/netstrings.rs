@@ -72,11 +72,6 @@ impl Framing for Netstrings {
         }
     }
 
-    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        let (length, start) = parse_length(bytes, usize::MAX, b':').ok()??;
-        Some(length.saturating_add(start + 1))
-    }
-
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         put_length(out, start, b':')?;
         out.push(b',');

@@ -50,8 +50,12 @@ pub enum Announcement {
     Events = 0x82,
     /// Further messages of the request before, from a client.
     Chunks = 0x83,
-    /// Parts of the reply with the same [id](super::Framing::id), which the next message of that id continues.
+    /// Parts of the reply with the same [id](super::ParsedFrame::id), which the next message of that id continues.
     Parts = 0x85,
+}
+
+impl Announcement {
+    const ALL: [Self; 4] = [Self::Items, Self::Events, Self::Chunks, Self::Parts];
 }
 
 impl Notice {
@@ -90,18 +94,17 @@ impl Notice {
     /// Returns the notice of a control frame with this kind and text, or `None` if it is not a notice.
     pub fn from_frame(code: u8, text: &[u8]) -> Option<Self> {
         let number = || Some(u32::from_be_bytes(text.try_into().ok()?));
-        let announce = |announcement| Some(Self::Announce(announcement, number()?));
         match code {
             PING => Some(Self::Ping),
-            0x81 => announce(Announcement::Items),
-            0x82 => announce(Announcement::Events),
-            0x83 => announce(Announcement::Chunks),
             CHUNKS_END => Some(Self::ChunksEnd),
-            0x85 => announce(Announcement::Parts),
             CREDIT => Some(Self::Credit(number()?)),
             CANCEL => Some(Self::Cancel),
             DEADLINE => Some(Self::Deadline(number()?)),
-            _ => None,
+            _ => {
+                let has_code = |announcement: &Announcement| *announcement as u8 == code;
+                let announcement = Announcement::ALL.into_iter().find(has_code)?;
+                Some(Self::Announce(announcement, number()?))
+            }
         }
     }
 }

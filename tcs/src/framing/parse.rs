@@ -186,6 +186,7 @@ pub struct ParsedFrame {
     pub(crate) kind: FrameKind,
     pub(crate) payload: Range<usize>,
     pub(crate) consumed: usize,
+    pub(crate) id: u32,
 }
 
 /// The kind of a frame.
@@ -216,7 +217,16 @@ impl ParsedFrame {
             kind,
             payload,
             consumed,
+            id: 0,
         }
+    }
+
+    /// Sets the id of the request that the frame belongs to, for framings with [ids](super::Framing#ids). Without this
+    /// call, it is 0, for frames that belong to no request.
+    #[must_use]
+    pub const fn with_id(mut self, id: u32) -> Self {
+        self.id = id;
+        self
     }
 
     /// Creates a message whose bytes are at `payload`. The whole frame has `consumed` bytes.
@@ -338,6 +348,11 @@ impl ParsedFrame {
     #[inline]
     pub(crate) fn oversized_len(&self) -> usize {
         self.payload.len()
+    }
+
+    /// Returns the id of the request that the frame belongs to, or 0.
+    pub const fn id(&self) -> u32 {
+        self.id
     }
 
     /// Returns the length of the whole frame in bytes.

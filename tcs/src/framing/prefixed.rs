@@ -79,10 +79,6 @@ impl<const WIDTH: usize, const OPTIONS: u8> Framing for Prefixed<WIDTH, OPTIONS>
         _ => Some("the length in `Prefixed` has 1 to 4 bytes: write `Prefixed<4>` or less"),
     };
 
-    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        Self::LAYOUT.frame_len(bytes)
-    }
-
     #[inline]
     fn parse(&mut self, input: Input<'_>) -> Result<Option<ParsedFrame>, FrameError> {
         Self::LAYOUT.parse(input)

@@ -102,11 +102,6 @@ impl<const HEADER: usize> Framing for Varint<HEADER> {
         }
     }
 
-    fn frame_len(&self, bytes: &[u8]) -> Option<usize> {
-        let (length, start) = Self::parse_length(bytes).ok()??;
-        Some(length.saturating_add(start))
-    }
-
     fn finish(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), FrameError> {
         let message = out.get(start..).unwrap_or_default();
         let room = match Self::parse_length(message) {

@@ -10,13 +10,12 @@ use crate::{
 /// HAProxy's agent-check.
 ///
 /// The function is called once for each connection, when the client has connected (after the handshakes, and after the
-/// greeting if there is one). No byte of the client is waited for. After the reply, the server closes the connection;
-/// a function that sends [`Replies`](super::Replies) can go on for as long as the client reads.
+/// greeting if there is one), without waiting for a byte of the client. After the reply, the server closes the
+/// connection; a function that sends [`Replies`](super::Replies) can continue for as long as the client reads.
 ///
-/// What the client sends nevertheless is neither parsed nor answered, and does not harm the reply: it is dropped, for
-/// at most [`linger`](crate::server::Server::linger). As for any function that waits, the client may close its sending
-/// half, as `nc localhost 13 < /dev/null` does. The function then has
-/// [`half_close_timeout`](crate::server::Server::half_close_timeout), and a reset drops it.
+/// Bytes that the client sends are dropped, for at most [`linger`](crate::server::Server::linger), so that they do not
+/// harm the reply. If the client closes its sending half, as `nc localhost 13 < /dev/null` does, the function has
+/// [`half_close_timeout`](crate::server::Server::half_close_timeout) left. A reset drops it.
 ///
 /// It is a request in each format. With a framing that has ids or makes values
 /// ([`Multiplexed`](crate::framing::Multiplexed), `Codec`), or with `concurrent`, the protocol does not compile.

@@ -38,7 +38,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Response<T, U = NoUpgrade> {
-    /// A reply, after which the connection goes on.
+    /// A reply, after which the connection continues.
     Reply(T),
     /// A reply, after which the server closes the connection. Later requests are not executed, even
     /// if the reply cannot be sent.

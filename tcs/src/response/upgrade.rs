@@ -22,7 +22,7 @@ use crate::transport::Stream;
 #[expect(clippy::exhaustive_enums, reason = "it has no values")]
 pub enum NoUpgrade {}
 
-/// What takes a connection over after a reply. Created by [`Response::upgrade`](crate::Response::upgrade).
+/// The code that takes a connection over after a reply. Created by [`Response::upgrade`](crate::Response::upgrade).
 ///
 /// A function whose return type is `Response<T, Upgrade<'_>>` may return one.
 pub struct Upgrade<'a>(Option<Box<dyn TakeOver + 'a>>);
@@ -87,10 +87,9 @@ impl fmt::Debug for Upgrade<'_> {
 /// The stream of a connection that a function has taken over.
 ///
 /// The stream first yields what the peer has sent after the request, without the rest of a block
-/// ([`Requests::exactly`](crate::protocol::Requests::exactly)) that the function did not take. Flush it after what the peer waits
-/// for: TLS keeps what its socket has not taken. When it is dropped, the server closes the connection, as after a last
-/// reply: it closes its sending half, and drops what the peer still sends for at most
-/// [`linger`](crate::server::Server::linger).
+/// ([`Requests::exactly`](crate::protocol::Requests::exactly)) that the function did not take. Flush it after you write:
+/// TLS keeps bytes that its socket has not taken. When the stream is dropped, the server closes the connection, as after a
+/// last reply: it closes its sending half, and drops input for at most [`linger`](crate::server::Server::linger).
 ///
 /// The stream may be moved elsewhere, such as to another task. The connection lasts until the stream is dropped.
 pub struct Upgraded {

@@ -8,13 +8,13 @@ use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 use tracing::{Instrument as _, info_span};
 
 use super::{
-    addresses::AddressUsage,
+    addresses::AddressConnection,
     admission::Admission,
     capacity::{AtCapacity, Capacity},
     connection::NewConnection,
     handshakes::{Handshakes, perform_handshakes},
     registry::Registry,
-    rejected::{RejectedPeers, record_rejected, tell_last, tell_registered},
+    rejected::{LAST_TIMEOUT, RejectedPeers, record_rejected, tell, tell_registered},
     shared::DynShared,
 };
 use crate::{Rejection, buffer::WriteBuffer, transport::Incoming};
@@ -49,17 +49,12 @@ impl Acceptor {
     pub(super) async fn accept_all(&self) -> io::Result<()> {
         let mut capacity = Capacity::new(self.max_connections, self.at_capacity);
         loop {
-            let was_full = capacity.is_full();
             // The permit precedes the accept: a connection that cannot be served stays in the backlog, where it costs
             // no descriptor and a balancer can see it.
             let permit = capacity.wait().await;
-            let Some((incoming, has_waited)) = self.next_incoming().await? else {
+            let Some(incoming) = self.next_incoming().await? else {
                 return Ok(());
             };
-            if was_full && permit.is_some() && !has_waited {
-                // The peer was in the backlog already, so the server kept it waiting.
-                capacity.warn();
-            }
             if !self.shared.listeners().restore_descriptor() {
                 self.reject_last(incoming).await;
                 continue;
@@ -84,19 +79,12 @@ impl Acceptor {
         }
     }
 
-    /// Returns the next connection, and whether the server waited for it, or `None` when no listener is left.
-    async fn next_incoming(&self) -> io::Result<Option<(Incoming, bool)>> {
+    /// Returns the next connection, or `None` when no listener is left.
+    async fn next_incoming(&self) -> io::Result<Option<Incoming>> {
         let listeners = self.shared.listeners();
-        let mut has_waited = false;
         // The future of an accept stays with its listener, and is only polled here. So no connection is lost when this
         // future is dropped.
-        let accepted = poll_fn(|cx| {
-            let accepted = listeners.poll_accept(self.registry.log_limiter(), cx);
-            has_waited |= accepted.is_pending();
-            accepted
-        });
-        let incoming = accepted.await?;
-        Ok(incoming.map(|incoming| (incoming, has_waited)))
+        poll_fn(|cx| listeners.poll_accept(self.registry.log_limiter(), cx)).await
     }
 
     /// Rejects the connection that has the last descriptor. The server accepts no other before this one is closed.
@@ -105,7 +93,7 @@ impl Acceptor {
         let rejection = Rejection::too_many_connections(text);
         record_rejected(&incoming.peer, &rejection);
         if incoming.handshakes.is_empty() {
-            tell_last(incoming.stream, self.frames(&rejection)).await;
+            tell(LAST_TIMEOUT, incoming.stream, self.frames(&rejection)).await;
         }
         self.shared.listeners().restore_descriptor();
     }
@@ -127,7 +115,7 @@ impl Acceptor {
     fn spawn(
         &self,
         incoming: Incoming,
-        usage: Option<Arc<AddressUsage>>,
+        usage: Option<AddressConnection>,
         permit: OwnedSemaphorePermit,
     ) {
         let Incoming {

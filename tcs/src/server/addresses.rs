@@ -16,30 +16,36 @@ use crate::{Peer, Rejection, panics::lock, sync::Mutex};
 pub(super) struct Addresses {
     /// The maximum number of connections of each address.
     max_connections: usize,
-    known: Mutex<HashMap<IpAddr, Arc<AddressUsage>>>,
+    known: Mutex<HashMap<IpAddr, Arc<Mutex<Counts>>>>,
 }
 
-/// The requests and connections of an address. Each open connection of the address holds an `Arc` of this value, so the
-/// number of references counts the connections. A request that outlives its place in the connection holds the inner
-/// `Arc`.
+/// The connections and requests of an address.
 #[derive(Debug)]
-pub(super) struct AddressUsage(Arc<Mutex<RequestUsage>>);
+struct Counts {
+    connections: usize,
+    in_flight: usize,
+    /// The time at which the token bucket is full again. The bucket has room for the requests of one second.
+    full_at: Instant,
+}
+
+/// A connection that its address counts as open, until this value is dropped.
+#[derive(Debug)]
+pub(super) struct AddressConnection(Arc<Mutex<Counts>>);
 
 /// A request that its address counts as in flight, until this value is dropped.
 #[derive(Debug)]
-pub(super) struct AddressRequest(Arc<Mutex<RequestUsage>>);
+pub(super) struct AddressRequest(Arc<Mutex<Counts>>);
+
+impl Drop for AddressConnection {
+    fn drop(&mut self) {
+        lock(&self.0).connections -= 1;
+    }
+}
 
 impl Drop for AddressRequest {
     fn drop(&mut self) {
         lock(&self.0).in_flight -= 1;
     }
-}
-
-#[derive(Debug)]
-struct RequestUsage {
-    in_flight: usize,
-    /// The time at which the token bucket is full again. The bucket has room for the requests of one second.
-    full_at: Instant,
 }
 
 impl Addresses {
@@ -52,68 +58,61 @@ impl Addresses {
 
     /// Counts a connection, for as long as it holds the result. Returns `None` for a peer whose address is not
     /// limited, and an error if the address has too many connections.
-    pub(super) fn connect(&self, peer: &Peer) -> Result<Option<Arc<AddressUsage>>, Rejection> {
+    pub(super) fn connect(&self, peer: &Peer) -> Result<Option<AddressConnection>, Rejection> {
         let Some(key) = peer.addr().and_then(|addr| limited(addr.ip())) else {
             return Ok(None);
         };
-        let mut known = lock(&self.known);
+        let (mut known, now) = (lock(&self.known), Instant::now());
         // The map is cleaned only when it would grow, so that the cost of a connection does not depend on the size of
         // the map.
         if known.len() == known.capacity() {
-            // A peer that reconnects does not get a full bucket.
-            let now = Instant::now();
-            known.retain(|_, address| {
-                Arc::strong_count(address) > 1 || lock(&address.0).full_at > now
+            known.retain(|_, counts| {
+                let counts = lock(counts);
+                // A peer that reconnects does not get a full bucket.
+                counts.connections > 0 || counts.in_flight > 0 || counts.full_at > now
             });
         }
-        let address = known
-            .entry(key)
-            .or_insert_with(|| Arc::new(AddressUsage::new()));
-        // The map holds one of the references. Under the lock, other references can be dropped, but not added.
-        if Arc::strong_count(address) > self.max_connections {
+        let counts = known.entry(key).or_insert_with(|| {
+            Arc::new(Mutex::new(Counts {
+                connections: 0,
+                in_flight: 0,
+                full_at: now,
+            }))
+        });
+        let mut locked = lock(counts);
+        if locked.connections >= self.max_connections {
             let limit = self.max_connections;
             let text = format!(
                 "this address has {limit} open connections (`max_connections_per_address`)"
             );
             return Err(Rejection::too_many_connections(text));
         }
-        Ok(Some(Arc::clone(address)))
+        locked.connections += 1;
+        Ok(Some(AddressConnection(Arc::clone(counts))))
     }
 }
 
-impl AddressUsage {
-    fn new() -> Self {
-        Self(Arc::new(Mutex::new(RequestUsage {
-            in_flight: 0,
-            full_at: Instant::now(),
-        })))
-    }
-
-    /// Counts a request that begins, unless it exceeds a limit.
-    pub(super) fn begin_request(&self, limits: &Limits) -> Result<(), Rejection> {
+impl AddressConnection {
+    /// Counts a request that begins, unless it exceeds a limit. A drop of the result ends the request.
+    pub(super) fn begin_request(&self, limits: &Limits) -> Result<AddressRequest, Rejection> {
         const SECOND: Duration = Duration::from_secs(1);
         let (most, rate) = (
             limits.max_in_flight_per_address,
             limits.max_request_rate_per_address,
         );
-        let (mut requests, now) = (lock(&self.0), Instant::now());
-        let full_at = requests.full_at.max(now) + SECOND / rate;
-        Err(Rejection::busy(if requests.in_flight >= most {
+        let (mut counts, now) = (lock(&self.0), Instant::now());
+        let full_at = counts.full_at.max(now) + SECOND / rate;
+        Err(Rejection::busy(if counts.in_flight >= most {
             format!("this address has {most} requests in flight (`max_in_flight_per_address`)")
         } else if full_at > now + SECOND {
             format!(
                 "this address sends more than {rate} requests per second (`max_request_rate_per_address`)"
             )
         } else {
-            requests.in_flight += 1;
-            requests.full_at = full_at;
-            return Ok(());
+            counts.in_flight += 1;
+            counts.full_at = full_at;
+            return Ok(AddressRequest(Arc::clone(&self.0)));
         }))
-    }
-
-    /// Returns a value that ends a request when it is dropped. The request must have [begun](Self::begin_request).
-    pub(super) fn request(&self) -> AddressRequest {
-        AddressRequest(Arc::clone(&self.0))
     }
 }
 

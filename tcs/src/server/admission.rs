@@ -1,12 +1,9 @@
 //! Decides whether to serve a peer, at its accept or after its handshakes.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{
-    addresses::{AddressUsage, Addresses},
+    addresses::{AddressConnection, Addresses},
     log_limiter::{LogLimiter, log_panic},
 };
 use crate::{Peer, Rejection, RejectionKind, transport::Incoming};
@@ -26,7 +23,7 @@ impl Admission {
         &self,
         incoming: &Incoming,
         log_limiter: &LogLimiter,
-    ) -> Result<Option<Arc<AddressUsage>>, Rejection> {
+    ) -> Result<Option<AddressConnection>, Rejection> {
         let Incoming {
             peer, handshakes, ..
         } = incoming;
@@ -46,7 +43,7 @@ impl Admission {
     pub(super) fn admit(
         &self,
         peer: &Peer,
-        usage: &mut Option<Arc<AddressUsage>>,
+        usage: &mut Option<AddressConnection>,
         log_limiter: &LogLimiter,
     ) -> Result<(), Rejection> {
         if usage.is_none() {

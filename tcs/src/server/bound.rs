@@ -1,6 +1,6 @@
 //! A server that has bound its port: it serves, and drains.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc};
+use std::{convert::Infallible, future::pending, io, net::SocketAddr, pin::pin, sync::Arc};
 
 use tokio::time::timeout;
 
@@ -11,6 +11,7 @@ use super::{
     metrics::publishing,
     rejected::RejectedPeers,
     report::Report,
+    signals::Signals,
     stop::{Order, ServerHandle, StopOnDrop},
     systemd::Systemd,
     time::Limit,
@@ -152,6 +153,39 @@ impl BoundServer {
             report = &mut report => return report,
         }
         report.await
+    }
+
+    /// Serves as [`listen`](Self::listen) does, and drains on Ctrl-C or SIGTERM. A second signal ends the server at once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Server::listen_until_signal`](super::Server::listen_until_signal).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`listen`](Self::listen).
+    #[must_use = "a server does nothing until it is awaited: write `.listen_until_signal().await`"]
+    pub async fn listen_until_signal(self) -> Result<Report> {
+        let signals = Signals::catch().map_err(Error::signals)?;
+        self.listen_until_signals(signals).await
+    }
+
+    /// Serves until the server is done. The first signal stops it, the second aborts it.
+    pub(super) async fn listen_until_signals(self, mut signals: Signals) -> Result<Report> {
+        let handle = self.handle();
+        let stop_at_signals = async {
+            signals.next().await;
+            tracing::info!("stopping; a second signal ends the server at once");
+            handle.stop();
+            signals.next().await;
+            handle.abort();
+            pending::<Infallible>().await
+        };
+        tokio::select! {
+            biased;
+            report = self.listen() => report,
+            never = stop_at_signals => match never {},
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     unbound::{OnListening, UnboundServer},
 };
 use crate::{
-    Peer, Rejection, Result,
+    Error, Peer, Rejection, Result,
     framing::Framing as _,
     limit::assert_parameters,
     protocol::{PushOverflow, ServerProtocol},
@@ -145,7 +145,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets how long the machine of a peer may not answer, on connections to [`address`](Self::address).
+    /// Ends a connection to [`address`](Self::address) whose machine has not answered for this time.
     ///
     /// A peer whose machine has lost its power or its network sends nothing, and would hold its connection until
     /// `idle_timeout`, or while a function waits. The system sends probes after half of this time (`SO_KEEPALIVE`,
@@ -231,7 +231,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how long the handshakes of a connection may take together, and the one after
     /// [`Response::StartTls`](crate::Response::StartTls).
     ///
-    /// When it expires, the connection is dropped. A stopped server lets handshakes go on for a second, and sends their
+    /// When it expires, the connection is dropped. A stopped server lets handshakes continue for a second, and sends their
     /// peers *going away* afterwards. Default: 10 s.
     pub fn handshake_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.handshake_timeout = limit.into().into();
@@ -367,7 +367,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// With [`Multiplexed`](crate::framing::Multiplexed), a peer takes the items of a stream by giving credit for more. A
     /// stream that waits for credit this long is dropped, and its request is answered *timed out*. An item that is longer
-    /// than the credit adds a second for each 64 KiB beyond it. The connection goes on, unless it has a session and
+    /// than the credit adds a second for each 64 KiB beyond it. The connection continues, unless it has a session and
     /// processes requests one after the other. Default: 30 s.
     pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.write_timeout = limit.into().into();
@@ -386,7 +386,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets how long a stopped server goes on as before, until it drains. Default: `None`, which drains at once.
+    /// Sets how long a stopped server continues to serve before it drains. Default: `None`, which drains at once.
     ///
     /// In this time, known as the lame-duck phase, the server accepts and serves connections, but
     /// [`ServerHandle::is_stopping`](super::ServerHandle::is_stopping) returns `true` already. So a balancer that checks
@@ -417,7 +417,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// When it expires, the connection drains as that of a stopped server: it processes the requests that have arrived,
     /// receives *going away*, if the framing can carry it, and closes. After [`drain_timeout`](Self::drain_timeout)
-    /// more, it is aborted. So clients that keep their connections forever are distributed anew, such as over servers
+    /// more, it is aborted. So clients that keep their connections forever are distributed again, also over servers
     /// that were added to a balancer. The maximum age of each connection differs by up to a tenth, so that connections
     /// from the time of a restart do not end together.
     pub fn max_connection_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -436,7 +436,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets the maximum number of requests in flight of all connections of one address. Default: `None`.
     ///
-    /// A further request is answered *busy* and not executed, and the connection goes on, if the framing or
+    /// A further request is answered *busy* and not executed, and the connection continues, if the framing or
     /// `reject_with` can carry it. Each connection has one request in flight, or as many as `concurrent` says, so this
     /// limits how many functions of an address wait, or run under `blocking`. Addresses are counted as for
     /// [`max_connections_per_address`](Self::max_connections_per_address). [`bind`](Self::bind) rejects
@@ -452,6 +452,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// bucket with room for the requests of one second counts them, and the bucket stays when the peer reconnects. A
     /// [`Channel`](crate::Channel) sends such a request again after a wait, so its callers see a delay.
     /// [`bind`](Self::bind) rejects zero.
+    #[doc(alias = "rate limit")]
     pub fn max_request_rate_per_address(mut self, per_second: impl Into<Option<u32>>) -> Self {
         self.settings.limits.max_request_rate_per_address = per_second.into().unwrap_or(u32::MAX);
         self
@@ -459,7 +460,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long a request may wait before it starts. Default: `None`.
     ///
-    /// A request that has waited longer is answered *busy* and not executed, and the connection goes on, if the framing
+    /// A request that has waited longer is answered *busy* and not executed, and the connection continues, if the framing
     /// or `reject_with` can carry it. So a server with more requests than it can process spends its time on requests
     /// whose clients still wait. Set this to a part of the time for which your clients wait.
     ///
@@ -563,10 +564,14 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Erases the types of the server.
     pub(super) fn unbound(mut self) -> Result<UnboundServer> {
-        let instead = "give each listener its own with `with_handshake`";
-        let has_address = self.settings.listens_at_address();
         let on_listening = self.on_listening.take();
-        let (shared, settings) = self.shared(has_address, instead)?;
+        let (shared, settings) = self.shared()?;
+        // Otherwise, data that should be encrypted would not be.
+        if !settings.listens_at_address() && !settings.handshakes.is_empty() {
+            let reason = "and `tls` are for the connections to `address`, and there is none; give each listener its \
+                          own with `with_handshake`";
+            return Err(Error::setting("handshake", reason));
+        }
         Ok(UnboundServer {
             shared,
             settings,
@@ -574,14 +579,24 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         })
     }
 
-    /// Checks the settings. Returns the state that the connections share. Without connections to `address`, there may
-    /// be no handshakes for them; then the error tells the user to do `instead`.
-    pub(super) fn shared(
-        self,
-        has_address: bool,
-        instead: &str,
-    ) -> Result<(Arc<Shared<P>>, Settings)> {
-        self.settings.check_handshakes(has_address, instead)?;
+    /// Rejects the settings that have no effect on a stream of one's own.
+    pub(super) fn check_for_stream(&self) -> Result<()> {
+        let (setting, instead) = if !self.settings.handshakes.is_empty() {
+            // Otherwise, data that should be encrypted would not be.
+            ("handshake", "; call `perform` of the handshake before")
+        } else if !self.settings.listeners.is_empty() {
+            ("listener", ", which serves one stream")
+        } else if self.on_listening.is_some() {
+            ("on_listening", ", which serves one stream")
+        } else {
+            return Ok(());
+        };
+        let reason = format!("is not for `serve_stream`{instead}");
+        Err(Error::setting(setting, reason))
+    }
+
+    /// Checks the settings. Returns the state that the connections share.
+    pub(super) fn shared(self) -> Result<(Arc<Shared<P>>, Settings)> {
         const { assert_parameters::<P::Framing>() };
         self.settings.check(P::Framing::MIN_MESSAGE_LEN)?;
         let shared = Shared::new(self.protocol, &self.settings, M::IS_ONCE);

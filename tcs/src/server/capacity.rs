@@ -64,8 +64,7 @@ impl Capacity {
         if self.policy != AtCapacity::Wait {
             return None;
         }
-        // With a limit of one, the server is full whenever it serves. The acceptor finds out later whether a peer has
-        // waited.
+        // With a limit of one, peers always wait, as for an iterative server.
         let was_full = self.max_connections > 1 && self.is_full();
         if was_full {
             self.warn();
@@ -108,7 +107,7 @@ impl Capacity {
     }
 
     /// Logs that the server is full, unless it was also full within the last [`EPISODE`].
-    pub(super) fn warn(&mut self) {
+    fn warn(&mut self) {
         let last = self.last_full.replace(Instant::now());
         if last.is_none_or(|last| last.elapsed() > EPISODE) {
             let most = self.max_connections;

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixDatagram as Socket;
 #[derive(Debug, Default)]
 pub(super) struct ReservedDescriptor(Option<Socket>);
 
-/// Other systems than Unix have no limit of descriptors that a server reaches.
+/// Only Unix has a descriptor limit that a server reaches.
 #[cfg(not(unix))]
 #[derive(Debug)]
 struct Socket;

@@ -22,8 +22,8 @@ pub(super) type Handshakes = Vec<Arc<dyn DynHandshake>>;
 /// TLS 1.3 does with the end of its handshake. The connection then tells the peer that the request was not executed.
 const DRAINED_HANDSHAKE: Limit = Limit::from_secs(1);
 
-/// Performs handshakes one after another, within `handshake_timeout`. Returns `false` if one of them failed, which is
-/// logged. The connection then ends.
+/// Performs handshakes one after another, within `handshake_timeout`. Returns `false` if one of them failed or the server
+/// has ended it, which is logged. The connection then ends.
 ///
 /// The registration wakes the task when the time is over or the server stops.
 pub(super) async fn perform_handshakes(
@@ -32,12 +32,17 @@ pub(super) async fn perform_handshakes(
     handshakes: &[Arc<dyn DynHandshake>],
     registration: &mut Registration,
 ) -> bool {
-    let Err(error) = perform_all(stream, peer, handshakes, registration).await else {
-        return true;
+    // The last handshake may have changed `peer` when this is logged.
+    let error = match perform_all(stream, peer, handshakes, registration).await {
+        Ok(None) => return true,
+        Ok(Some(reason)) => {
+            tracing::debug!(%peer, reason, "a handshake has ended");
+            return false;
+        }
+        Err(error) => error,
     };
     let reason = Text::new(&error);
     count_failed_handshake();
-    // The last handshake may have changed `peer`.
     if error.kind() == io::ErrorKind::ConnectionAborted {
         tracing::debug!(%peer, %reason, "a handshake has failed");
     } else {
@@ -47,13 +52,13 @@ pub(super) async fn perform_handshakes(
     false
 }
 
-/// Performs handshakes. If the connection must end, returns the reason as an error.
+/// Performs handshakes. If the server ends them, returns the reason.
 async fn perform_all(
     stream: &mut Stream,
     peer: &mut Peer,
     handshakes: &[Arc<dyn DynHandshake>],
     registration: &mut Registration,
-) -> io::Result<()> {
+) -> io::Result<Option<&'static str>> {
     let limit = registration.limits().handshake_timeout;
     let mut deadline = Deadline::after(registration.now(), limit);
     let mut is_draining = false;
@@ -61,7 +66,7 @@ async fn perform_all(
         for handshake in handshakes {
             *stream = handshake.perform_boxed(stream.take(), peer).await?;
         }
-        io::Result::Ok(())
+        Ok(None)
     });
     poll_fn(|cx| {
         let mut wakeup = registration.poll_deadline(deadline, cx);
@@ -72,13 +77,15 @@ async fn perform_all(
             wakeup = registration.poll_deadline(deadline, cx);
         }
         if let Poll::Ready(over) = wakeup {
-            let reason = match over {
-                Err(aborted) => aborted.text().to_owned(),
-                Ok(()) if registration.is_retired() => TOO_OLD.to_owned(),
-                Ok(()) if is_draining => "the server is stopping".to_owned(),
-                Ok(()) => format!("it took longer than {limit} (`handshake_timeout`)"),
-            };
-            return Poll::Ready(Err(io::Error::other(reason)));
+            return Poll::Ready(match over {
+                Err(aborted) => Ok(Some(aborted.text())),
+                Ok(()) if registration.is_retired() => Ok(Some(TOO_OLD)),
+                Ok(()) if is_draining => Ok(Some("the server is stopping")),
+                Ok(()) => {
+                    let reason = format!("it took longer than {limit} (`handshake_timeout`)");
+                    Err(io::Error::other(reason))
+                }
+            });
         }
         poll_caught(performing.as_mut(), cx).map(|performed| {
             performed.unwrap_or_else(|payload| {

@@ -1,5 +1,6 @@
-//! Three servers with one loop. They differ in how many connections they serve at a time, and in
-//! when they return.
+//! The servers, their settings and their reports.
+//!
+//! The three servers differ in how many connections they serve at a time, and in when they return.
 //!
 //! | type | connections at a time | returns when |
 //! |---|---|---|

@@ -107,7 +107,7 @@ mod tests {
             write(&format!("sys/fs/cgroup/{path}memory.max"), text);
             assert_eq!(control_group(&root), Some(limit), "{path}");
         }
-        // A group beside that which the process sees as the root of all.
+        // A group outside of the root that the process sees.
         write("proc/self/cgroup", "0::/../x\n");
         assert_eq!(control_group(&root), Some(7_000));
         fs::remove_dir_all(root).expect("it is ours");

@@ -23,7 +23,7 @@ const MAX_TOLD: usize = 64;
 /// The time in which a peer can read its rejection, and close.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// The same time for a peer that holds the last descriptor: the server accepts no other meanwhile.
-const LAST_TIMEOUT: Duration = Duration::from_millis(20);
+pub(super) const LAST_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// The peers that receive the reason of their rejection at the accept. Dropping this value closes their connections.
 #[derive(Default)]
@@ -48,11 +48,6 @@ impl RejectedPeers {
     }
 }
 
-/// Tells the peer that holds the last descriptor why it is rejected.
-pub(super) async fn tell_last(stream: Stream, frames: WriteBuffer) {
-    tell(LAST_TIMEOUT, stream, frames).await;
-}
-
 /// Tells a peer that was registered why it is rejected. Ends as soon as the server does.
 pub(super) async fn tell_registered(
     stream: Stream,
@@ -66,8 +61,8 @@ pub(super) async fn tell_registered(
     }
 }
 
-/// Sends the frames that say why, and closes the connection, within `limit`.
-async fn tell(limit: Duration, mut stream: Stream, mut frames: WriteBuffer) {
+/// Tells a peer why it is rejected, and closes the connection, within `limit`.
+pub(super) async fn tell(limit: Duration, mut stream: Stream, mut frames: WriteBuffer) {
     let telling = async {
         poll_fn(|cx| frames.poll_flush(cx, &mut stream)).await?;
         close(stream).await

@@ -2,7 +2,7 @@
 
 use std::{fmt, mem::take, ops::AddAssign};
 
-/// The numbers of a server since its start.
+/// The counters of a server since its start.
 ///
 /// `listen` returns it when the server has ended, and [`ServerHandle::stats`](super::ServerHandle::stats) at any time.
 /// [Rejecting requests](crate#what-the-client-and-the-report-say) says which event is in which number.

@@ -1,17 +1,9 @@
 //! The ways to run a server: on the runtime of the caller, on its own, on its own thread (`thread.rs`), or over one
 //! stream.
 
-use std::{
-    convert::Infallible,
-    future::pending,
-    io::{Write as _, stderr},
-    pin::pin,
-};
+use std::pin::pin;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    runtime::Builder,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::Instrument as _;
 
 use super::{
@@ -21,16 +13,10 @@ use super::{
     metrics::publishing,
     mode::Mode,
     report::Report,
-    signals::Signals,
     thread::ServerThread,
-    unbound::UnboundServer,
+    unbound::{bind_or_log, listen_until_signal},
 };
-use crate::{
-    Error, Peer, Result,
-    protocol::ServerProtocol,
-    runtime::{Instead, block_on, inside_runtime},
-    transport::Stream,
-};
+use crate::{Peer, Result, protocol::ServerProtocol, runtime::inside_runtime, transport::Stream};
 
 impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Binds the port without accepting connections yet. They wait in the backlog.
@@ -46,7 +32,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// This method is cancel safe. Dropping the future frees the port.
     pub async fn bind(self) -> Result<BoundServer> {
-        inside_runtime("bind()", Instead::Run)?;
+        inside_runtime("bind()")?;
         self.unbound()?.bind().await
     }
 
@@ -79,7 +65,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Dropping the future closes the listener and aborts every connection.
     #[doc(alias = "serve")]
     pub async fn listen(self) -> Result<Report> {
-        inside_runtime("listen()", Instead::Run)?;
+        inside_runtime("listen()")?;
         bind_or_log(self.unbound()).await?.listen().await
     }
 
@@ -106,7 +92,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// # }
     /// ```
     pub async fn listen_until(self, stop: impl Future) -> Result<Report> {
-        inside_runtime("listen_until()", Instead::Run)?;
+        inside_runtime("listen_until()")?;
         bind_or_log(self.unbound()).await?.listen_until(stop).await
     }
 
@@ -126,7 +112,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// As for [`listen`](Self::listen).
     pub async fn listen_until_signal(self) -> Result<Report> {
-        inside_runtime("listen_until_signal()", Instead::Run)?;
+        inside_runtime("listen_until_signal()")?;
         listen_until_signal(self.unbound()).await
     }
 
@@ -161,7 +147,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Returns the errors of [`bind`](Self::bind); [`Runtime`](crate::ErrorKind::Runtime) inside a
     /// tokio runtime, or if no thread can be spawned.
     pub fn start(self) -> Result<ServerThread> {
-        self.unbound()?.start()
+        ServerThread::start(self.unbound()?)
     }
 
     /// Serves one connection over any stream that you have connected or accepted.
@@ -173,7 +159,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// # Errors
     ///
     /// Returns [`Setting`](crate::ErrorKind::Setting) and [`Runtime`](crate::ErrorKind::Runtime) as
-    /// [`bind`](Self::bind) does.
+    /// [`bind`](Self::bind) does; and `Setting` if the server has a handshake, a listener, or an
+    /// [`on_listening`](Self::on_listening).
     ///
     /// # Panics
     ///
@@ -190,9 +177,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: Peer,
     ) -> Result<Report> {
-        inside_runtime("serve_stream()", Instead::Nothing)?;
-        let instead = "call `perform` of the handshake before";
-        let (shared, settings) = self.shared(false, instead)?;
+        inside_runtime("serve_stream()")?;
+        self.check_for_stream()?;
+        let (shared, settings) = self.shared()?;
         let registry = settings.registry();
         let new = NewConnection::register(&registry, Stream::new(stream), peer, None);
         let span = new.span();
@@ -205,79 +192,5 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         );
         registry.sweeping(publishing(&registry, served)).await;
         Ok(registry.report())
-    }
-}
-
-/// Binds the port. Logs an error, because the caller may be a spawned task whose result is not used.
-async fn bind_or_log(server: Result<UnboundServer>) -> Result<BoundServer> {
-    let bound = match server {
-        Ok(server) => server.bind().await,
-        Err(error) => Err(error),
-    };
-    bound.inspect_err(|error| tracing::error!(?error, "the server does not listen"))
-}
-
-/// Serves until the server is done. The first signal stops it, the second aborts it.
-async fn listen_until_signal(server: Result<UnboundServer>) -> Result<Report> {
-    // Signals are caught before the port is bound: once it is bound, a supervisor may stop the server, and a signal
-    // that is not caught would end the process without a drain.
-    let signals = Signals::catch().map_err(Error::signals)?;
-    let bound = bind_or_log(server).await?;
-    bound.listen_until_signals(signals).await
-}
-
-/// Writes to stderr where a server listens. A server without an address, as over stdin, writes nothing, because stderr
-/// may be the peer's.
-fn say_listening(server: &BoundServer) {
-    for addr in server.local_addrs() {
-        // An error does not matter, because the line is only for people.
-        writeln!(stderr(), "listening on {addr}").ok();
-    }
-}
-
-impl UnboundServer {
-    /// Serves on a new runtime until the server is done or a signal stops it.
-    pub(super) fn run(mut self) -> Result<()> {
-        if !tracing::dispatcher::has_been_set() {
-            self.on_listening
-                .get_or_insert_with(|| Box::new(say_listening));
-        }
-        let report = listen_until_signal(Ok(self));
-        block_on("listen_until_signal()", Builder::new_multi_thread, report).map(drop)
-    }
-}
-
-impl BoundServer {
-    /// Serves as [`listen`](Self::listen) does, and drains on Ctrl-C or SIGTERM. A second signal ends the server at once.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Server::listen_until_signal`](super::Server::listen_until_signal).
-    ///
-    /// # Cancel safety
-    ///
-    /// As for [`listen`](Self::listen).
-    #[must_use = "a server does nothing until it is awaited: write `.listen_until_signal().await`"]
-    pub async fn listen_until_signal(self) -> Result<Report> {
-        let signals = Signals::catch().map_err(Error::signals)?;
-        self.listen_until_signals(signals).await
-    }
-
-    /// Serves until the server is done. The first signal stops it, the second aborts it.
-    async fn listen_until_signals(self, mut signals: Signals) -> Result<Report> {
-        let handle = self.handle();
-        let stop_at_signals = async {
-            signals.next().await;
-            tracing::info!("stopping; a second signal ends the server at once");
-            handle.stop();
-            signals.next().await;
-            handle.abort();
-            pending::<Infallible>().await
-        };
-        tokio::select! {
-            biased;
-            report = self.listen() => report,
-            never = stop_at_signals => match never {},
-        }
     }
 }

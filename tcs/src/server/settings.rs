@@ -34,7 +34,7 @@ pub(super) struct Settings {
     pub(super) start_tls: Option<Arc<dyn DynHandshake>>,
     /// Whether other servers can listen at the same address.
     pub(super) reuse_port: bool,
-    /// The time for which the machine of a peer may not answer.
+    /// After how long without an answer a peer's machine counts as gone.
     pub(super) keepalive_timeout: Option<Duration>,
     pub(super) systemd: Systemd,
     pub(super) max_connections: usize,
@@ -197,20 +197,6 @@ impl Settings {
     /// Returns `true` if the server listens at its address.
     pub(super) fn listens_at_address(&self) -> bool {
         self.has_address || self.listeners.is_empty()
-    }
-
-    /// Rejects handshakes if there are no connections for them. Otherwise, data that should be encrypted would not be.
-    pub(super) fn check_handshakes(
-        &self,
-        has_connections: bool,
-        instead: &str,
-    ) -> Result<(), Error> {
-        if has_connections || self.handshakes.is_empty() {
-            return Ok(());
-        }
-        let reason =
-            format!("and `tls` are for the connections to `address`, and there is none; {instead}");
-        Err(Error::setting("handshake", reason))
     }
 }
 

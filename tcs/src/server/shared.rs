@@ -24,7 +24,7 @@ pub(super) struct Shared<P> {
     pub(super) limits: Limits,
     /// Whether the server answers only one request. The first request then closes the listeners.
     pub(super) is_once: bool,
-    /// Whether `Accounts::begin_request` is called for each request. Otherwise, a request pays only for the test of
+    /// Whether `Io::begin_request` is called for each request. Otherwise, a request pays only for the test of
     /// this field.
     pub(super) checks_requests: bool,
     pub(super) listeners: Listeners,

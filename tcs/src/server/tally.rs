@@ -132,12 +132,10 @@ impl Unsent {
 
     /// Counts the response to a request that is rejected with `kind`.
     pub(super) fn count(&mut self, kind: RejectionKind) {
-        if kind == RejectionKind::Error {
-            self.served += 1;
-        } else if kind.is_unexecuted() {
-            self.rejected += 1;
-        } else {
-            self.failed += 1;
+        match CallOutcome::of_rejection(kind) {
+            CallOutcome::Served => self.served += 1,
+            CallOutcome::Failed => self.failed += 1,
+            CallOutcome::Rejected => self.rejected += 1,
         }
     }
 }
@@ -173,9 +171,11 @@ pub(super) enum CallOutcome {
 impl CallOutcome {
     /// Returns the outcome of a call whose request is rejected with `kind`.
     pub(super) fn of_rejection(kind: RejectionKind) -> Self {
-        let mut unsent = Unsent::default();
-        unsent.count(kind);
-        unsent.outcome_since(Unsent::default())
+        match kind {
+            RejectionKind::Error => Self::Served,
+            _ if kind.is_unexecuted() => Self::Rejected,
+            _ => Self::Failed,
+        }
     }
 }
 

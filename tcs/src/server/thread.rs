@@ -49,6 +49,27 @@ pub struct ServerThread {
 }
 
 impl ServerThread {
+    /// Binds the port and serves on a new thread, with its own runtime.
+    pub(super) fn start(server: UnboundServer) -> Result<Self> {
+        let runtime = new_runtime("start()", "bind()", Builder::new_multi_thread)?;
+        // This thread binds the port, so that `start` returns an error of the address.
+        let bound = runtime.block_on(server.bind())?;
+        let (local_addr, handle) = (bound.local_addrs().next(), bound.handle());
+        let serve = move || {
+            let report = runtime.block_on(bound.listen());
+            // Dropping the runtime would wait for functions under `blocking`, although the drain no longer waits for
+            // them.
+            runtime.shutdown_background();
+            report
+        };
+        let thread = thread::Builder::new().name("tcs".to_owned()).spawn(serve);
+        Ok(Self {
+            local_addr,
+            handle,
+            thread: thread.map_err(Error::thread)?,
+        })
+    }
+
     /// Returns the first listening address. If you set port 0, it has the assigned port.
     ///
     /// # Panics
@@ -94,28 +115,5 @@ impl ServerThread {
     pub fn stop(self) -> Result<Report> {
         self.handle.stop();
         self.join()
-    }
-}
-
-impl UnboundServer {
-    /// Binds the port and serves on a new thread, with its own runtime.
-    pub(super) fn start(self) -> Result<ServerThread> {
-        let runtime = new_runtime("start()", "bind()", Builder::new_multi_thread)?;
-        // This thread binds the port, so that `start` returns an error of the address.
-        let bound = runtime.block_on(self.bind())?;
-        let (local_addr, handle) = (bound.local_addrs().next(), bound.handle());
-        let serve = move || {
-            let report = runtime.block_on(bound.listen());
-            // Dropping the runtime would wait for functions under `blocking`, although the drain no longer waits for
-            // them.
-            runtime.shutdown_background();
-            report
-        };
-        let thread = thread::Builder::new().name("tcs".to_owned()).spawn(serve);
-        Ok(ServerThread {
-            local_addr,
-            handle,
-            thread: thread.map_err(Error::thread)?,
-        })
     }
 }

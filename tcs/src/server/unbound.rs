@@ -1,17 +1,25 @@
 //! A server without its types, which has not bound its port.
 
-use std::{io::ErrorKind, mem::take, net::SocketAddr, sync::Arc};
+use std::{
+    io::{ErrorKind, Write as _, stderr},
+    mem::take,
+    net::SocketAddr,
+    sync::Arc,
+};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Builder};
 
 use super::{
     bound::BoundServer,
+    report::Report,
     settings::Settings,
     shared::DynShared,
+    signals::Signals,
     stop::{ServerHandle, StopOnDrop},
 };
 use crate::{
     Error, Result,
+    runtime::block_on,
     socket::{Keepalive, limit_unsent, listen},
     transport::{AddressListener, WithHandshake},
 };
@@ -52,6 +60,43 @@ impl UnboundServer {
             listeners,
             handle: StopOnDrop(handle),
         })
+    }
+
+    /// Serves on a new runtime until the server is done or a signal stops it.
+    pub(super) fn run(mut self) -> Result<()> {
+        if !tracing::dispatcher::has_been_set() {
+            self.on_listening
+                .get_or_insert_with(|| Box::new(say_listening));
+        }
+        let report = listen_until_signal(Ok(self));
+        block_on("listen_until_signal()", Builder::new_multi_thread, report).map(drop)
+    }
+}
+
+/// Binds the port. Logs an error, because the caller may be a spawned task whose result is not used.
+pub(super) async fn bind_or_log(server: Result<UnboundServer>) -> Result<BoundServer> {
+    let bound = match server {
+        Ok(server) => server.bind().await,
+        Err(error) => Err(error),
+    };
+    bound.inspect_err(|error| tracing::error!(?error, "the server does not listen"))
+}
+
+/// Serves until the server is done. The first signal stops it, the second aborts it.
+pub(super) async fn listen_until_signal(server: Result<UnboundServer>) -> Result<Report> {
+    // Signals are caught before the port is bound: once it is bound, a supervisor may stop the server, and a signal
+    // that is not caught would end the process without a drain.
+    let signals = Signals::catch().map_err(Error::signals)?;
+    let bound = bind_or_log(server).await?;
+    bound.listen_until_signals(signals).await
+}
+
+/// Writes to stderr where a server listens. A server without an address, as over stdin, writes nothing, because stderr
+/// may be the peer's.
+fn say_listening(server: &BoundServer) {
+    for addr in server.local_addrs() {
+        // An error does not matter, because the line is only for people.
+        writeln!(stderr(), "listening on {addr}").ok();
     }
 }
 

@@ -97,13 +97,6 @@ enum Direction {
     Write,
 }
 
-/// The state of a direction, after a cut or without one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    Open,
-    Ended,
-}
-
 /// The state of one direction.
 #[derive(Debug)]
 struct Half {
@@ -205,16 +198,16 @@ impl<S> FaultyStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
-    /// Cuts the connection if the byte of the cut is reached. Returns the state of this direction, or `Pending` if it
-    /// stalls.
-    fn poll_cut(&mut self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<Flow>> {
+    /// Cuts the connection if the byte of the cut is reached. Returns `true` if this direction has ended, or `Pending` if
+    /// it stalls.
+    fn poll_cut(&mut self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<bool>> {
         let (end, count, cut_direction, cut) = match self.cut {
             Some((At::Read(end), cut)) => (end, self.reading.count, Direction::Read, cut),
             Some((At::Written(end), cut)) => (end, self.writing.count, Direction::Write, cut),
-            None => return Poll::Ready(Ok(Flow::Open)),
+            None => return Poll::Ready(Ok(false)),
         };
         if count < end {
-            return Poll::Ready(Ok(Flow::Open));
+            return Poll::Ready(Ok(false));
         }
         if !replace(&mut self.is_cut, true) {
             self.apply(cut, cut_direction);
@@ -228,8 +221,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
         match cut {
             Cut::Stall => Poll::Pending,
             Cut::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            Cut::HalfClose if direction != cut_direction => Poll::Ready(Ok(Flow::Open)),
-            Cut::Close | Cut::HalfClose => Poll::Ready(Ok(Flow::Ended)),
+            Cut::HalfClose if direction != cut_direction => Poll::Ready(Ok(false)),
+            Cut::Close | Cut::HalfClose => Poll::Ready(Ok(true)),
         }
     }
 
@@ -276,7 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for FaultyStream<S> 
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.reading.waker = Some(cx.waker().clone());
-        if ready!(this.poll_cut(cx, Direction::Read))? == Flow::Ended {
+        if ready!(this.poll_cut(cx, Direction::Read))? {
             return Poll::Ready(Ok(()));
         }
         let mut len = this.allowed_len(cx, Direction::Read, buffer.remaining());
@@ -317,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S>
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         this.writing.waker = Some(cx.waker().clone());
-        if ready!(this.poll_cut(cx, Direction::Write))? == Flow::Ended {
+        if ready!(this.poll_cut(cx, Direction::Write))? {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let mut len = this.allowed_len(cx, Direction::Write, bytes.len());
@@ -344,7 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S>
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.writing.waker = Some(cx.waker().clone());
-        if ready!(this.poll_cut(cx, Direction::Write))? == Flow::Ended {
+        if ready!(this.poll_cut(cx, Direction::Write))? {
             return Poll::Ready(Ok(()));
         }
         match &mut this.stream {

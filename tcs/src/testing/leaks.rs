@@ -11,7 +11,7 @@ use tokio::{
 const LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Fails a test that leaves something over: a task of its runtime, a file descriptor, or anything that you count
+/// Fails a test that leaves something behind: a task of its runtime, a file descriptor, or anything that you count
 /// yourself.
 ///
 /// # Examples

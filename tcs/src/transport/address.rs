@@ -17,7 +17,8 @@ use crate::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     host: String,
-    port: Option<u16>,
+    /// The error is the text of what is not a port. It stays when a new host has none.
+    port: Option<Result<u16, String>>,
     scheme: Scheme,
     /// The error in the text, returned when the address is used.
     problem: Option<&'static str>,
@@ -37,6 +38,8 @@ enum Scheme {
 /// The port of the Python library that this one descends from.
 pub(crate) const DEFAULT_PORT: u16 = 1234;
 
+const NO_PORT: &str = "the port is not a number from 0 to 65535";
+
 impl Address {
     /// Returns 127.0.0.1:1234.
     pub(crate) fn localhost() -> Self {
@@ -45,7 +48,7 @@ impl Address {
 
     /// Replaces the host, and the port if `other` has one.
     pub(crate) fn replace(&mut self, other: Self) {
-        let port = other.port.or(self.port);
+        let port = other.port.or(self.port.take());
         *self = Self { port, ..other };
     }
 
@@ -59,7 +62,7 @@ impl Address {
     }
 
     pub(crate) fn set_port(&mut self, port: u16) {
-        self.port = Some(port);
+        self.port = Some(Ok(port));
     }
 
     #[cfg(feature = "tls")]
@@ -84,10 +87,11 @@ impl Address {
 
     /// Returns the error in the address, if there is one.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let (shown, problem) = match self.scheme {
-            Scheme::Unix(_) => (self.text(), self.problem),
+        let (shown, problem) = match (&self.scheme, &self.port) {
+            (Scheme::Unix(_), _) => (self.text(), self.problem),
+            (_, Some(Err(_))) => (self.text(), Some(NO_PORT)),
             // The host is the whole text, if it could not be split.
-            Scheme::Tcp | Scheme::Tls => (
+            _ => (
                 self.host.clone(),
                 self.problem.or_else(|| host_problem(&self.host)),
             ),
@@ -114,7 +118,10 @@ impl Address {
         if let Scheme::Unix(path) = &self.scheme {
             return format!("unix:{}", path.display());
         }
-        let port = self.port.unwrap_or(DEFAULT_PORT);
+        let port = match &self.port {
+            Some(Err(text)) => text.clone(),
+            _ => self.port_number().to_string(),
+        };
         if self.host.contains(':') {
             format!("[{}]:{port}", self.host)
         } else {
@@ -122,10 +129,17 @@ impl Address {
         }
     }
 
+    fn port_number(&self) -> u16 {
+        match self.port {
+            Some(Ok(port)) => port,
+            _ => DEFAULT_PORT,
+        }
+    }
+
     /// Returns all socket addresses of the name, at least one.
     pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
         self.check()?;
-        let port = self.port.unwrap_or(DEFAULT_PORT);
+        let port = self.port_number();
         let resolve = |source| Error::resolve(&self.text(), source);
         let found = tokio::net::lookup_host((self.host.as_str(), port)).await;
         let addrs: Vec<_> = found.map_err(resolve)?.collect();
@@ -196,7 +210,7 @@ impl<H: Into<String>> From<(H, u16)> for Address {
     fn from((host, port): (H, u16)) -> Self {
         Self {
             host: without_brackets(host.into()),
-            port: Some(port),
+            port: Some(Ok(port)),
             scheme: Scheme::Tcp,
             problem: None,
         }
@@ -220,8 +234,8 @@ fn scheme_problem(scheme: &Scheme) -> Option<&'static str> {
     needs_feature.then_some("`tls://` needs the feature `tls` of `tcs`")
 }
 
-/// Splits a text into host and port. The error is the problem with the text.
-fn split(text: &str) -> Result<(&str, Option<u16>), &'static str> {
+/// Splits a text into host and port. The error is the problem with the text, unless it is the port.
+fn split(text: &str) -> Result<(&str, Option<Result<u16, String>>), &'static str> {
     if text.contains("://") {
         return Err("that is a URL; write `host:port` or `tls://host:port`");
     }
@@ -247,10 +261,7 @@ fn split(text: &str) -> Result<(&str, Option<u16>), &'static str> {
         [b'0'..=b'9', ..] => text.parse().ok(),
         _ => None,
     };
-    let port = match port {
-        Some(text) => Some(parse(text).ok_or("the port is not a number from 0 to 65535")?),
-        None => None,
-    };
+    let port = port.map(|text| parse(text).ok_or_else(|| text.to_owned()));
     Ok((host, port))
 }
 
@@ -334,6 +345,27 @@ mod tests {
     }
 
     #[test]
+    fn port_that_is_no_port_stays_an_error_until_it_is_set() {
+        let is_error = |address: &Address, text: &str| {
+            let error = address.check().expect_err("no port").to_string();
+            assert_eq!(
+                error,
+                format!("cannot read the address `{text}`: {NO_PORT}")
+            );
+        };
+        let mut address = Address::localhost();
+        address.replace("0.0.0.0:99999".into());
+        is_error(&address, "0.0.0.0:99999");
+        address.set_host("::1".to_owned());
+        is_error(&address, "[::1]:99999");
+        address.replace("127.0.0.1".into());
+        is_error(&address, "127.0.0.1:99999");
+        address.set_port(80);
+        address.check().expect("a host and a port");
+        assert_eq!(address.text(), "127.0.0.1:80");
+    }
+
+    #[test]
     fn what_is_no_address_says_why() {
         for (text, reason) in [
             (
@@ -351,14 +383,15 @@ mod tests {
             ("tls://a:80", "`tls://` needs the feature `tls` of `tcs`"),
             (":80", "there is no host"),
             ("", "there is no host"),
-            ("a:b", "the port is not a number from 0 to 65535"),
-            ("a:+80", "the port is not a number from 0 to 65535"),
-            ("a:", "the port is not a number from 0 to 65535"),
-            ("a:65536", "the port is not a number from 0 to 65535"),
+            ("a:b", NO_PORT),
+            ("a:+80", NO_PORT),
+            ("a:", NO_PORT),
+            ("a:65536", NO_PORT),
             ("[::1", "`[` without `]`"),
             ("[::1]80", "only a port may follow `]`"),
         ] {
-            assert_eq!(Address::from(text).problem, Some(reason), "{text}");
+            let error = Address::from(text).check().expect_err(text).to_string();
+            assert_eq!(error, format!("cannot read the address `{text}`: {reason}"));
         }
     }
 

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::{
     Stream,
     pem::{provider, read_certificates, read_identity, read_roots},
-    tls_error::{NotPinned, explain},
+    tls_error::{NotPinned, explain_handshake},
 };
 use crate::{Error, Result};
 
@@ -87,7 +87,7 @@ impl ClientTls {
         }))
     }
 
-    /// Uses a configuration of `rustls` 0.23, for what the other methods do not offer.
+    /// Uses a configuration of `rustls` 0.23, for settings that the other methods do not offer.
     pub fn from_config(config: Arc<ClientConfig>) -> Self {
         Self {
             config,
@@ -157,7 +157,7 @@ impl ClientTls {
         let stream = connector
             .connect(name, stream)
             .await
-            .map_err(|error| explain(error, "server"))?;
+            .map_err(|error| explain_handshake(error, "server"))?;
         Ok(Stream::new(stream))
     }
 }

@@ -43,9 +43,8 @@ pub trait Handshake: Send + Sync + 'static {
     ///
     /// An error closes the connection, and is logged: at DEBUG if its kind is
     /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), for a peer that has left without sending a byte, as a
-    /// health check does, and at INFO otherwise. To tell the peer, write to the stream before, shut it down, and
-    /// read what the peer sends for a moment: a socket that is closed with unread bytes is reset, and the peer may lose
-    /// what you wrote.
+    /// health check does, and at INFO otherwise. To tell the peer, write to the stream first, shut it down, and
+    /// read for a moment: a socket that is closed with unread bytes is reset, and the peer may lose what you wrote.
     fn perform(
         &self,
         stream: Stream,

@@ -67,7 +67,7 @@ pub struct ProxyInfo {
 
 impl ProxyHeader {
     /// Trusts the balancers with addresses in these networks, such as `"10.0.0.0/8"`, and peers without an address,
-    /// as over a Unix socket. A network of IPv4 can have the form of IPv6, such as `"::ffff:10.0.0.0/104"`.
+    /// as over a Unix socket. IPv4 networks may be written as IPv4-mapped ones: `"::ffff:10.0.0.0/104"`.
     ///
     /// # Errors
     ///

@@ -107,7 +107,7 @@ impl SystemdListener {
         Ok(Self {
             name: addr.to_string(),
             local_addr: Some(addr),
-            kind: Kind::Tcp(Unregistered::new(socket, TcpListener::from_std)),
+            kind: Kind::Tcp(Unregistered::New(socket)),
         })
     }
 
@@ -119,7 +119,7 @@ impl SystemdListener {
         Ok(Self {
             name: path.display().to_string(),
             local_addr: None,
-            kind: Kind::Unix(Unregistered::new(socket, UnixListener::from_std)),
+            kind: Kind::Unix(Unregistered::New(socket)),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use super::{
     Handshake, Stream, close,
     handshake::nothing_sent,
     pem::{provider, read_identity, read_roots},
-    tls_error::explain,
+    tls_error::explain_handshake,
 };
 use crate::{ConnectionInfo, Error, FromContext, Peer, Rejection, Result};
 
@@ -53,6 +53,8 @@ pub struct Tls(Arc<Inner>);
 struct Inner {
     /// The files, unless the configuration was made by the user.
     files: Option<Files>,
+    /// Held by a reload, so that one which began earlier does not end later, with older files.
+    reloading: Mutex<()>,
     config: RwLock<Arc<ServerConfig>>,
 }
 
@@ -80,11 +82,12 @@ impl Tls {
         })
     }
 
-    /// Uses a configuration of `rustls` 0.23, for what the other methods do not offer, such as certificates of clients
-    /// that may be missing.
+    /// Uses a configuration of `rustls` 0.23, for settings that the other methods do not offer, such as optional
+    /// certificates of clients.
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
         Self(Arc::new(Inner {
             files: None,
+            reloading: Mutex::default(),
             config: RwLock::new(config),
         }))
     }
@@ -163,8 +166,10 @@ impl Tls {
     /// Returns [`Setting`](crate::ErrorKind::Setting) if the files are not valid, and on a value of
     /// [`from_config`](Self::from_config). The earlier certificate stays in use.
     pub fn reload(&self) -> Result<()> {
-        // The files are read before the lock is taken: handshakes go on meanwhile, and after an error the earlier
-        // certificate stays in use.
+        let reloading = self.0.reloading.lock();
+        let _reloading = reloading.unwrap_or_else(PoisonError::into_inner);
+        // The files are read before the configuration is locked: handshakes go on meanwhile, and after an error the
+        // earlier certificate stays in use.
         let read = self.files()?.read()?;
         let config = self.0.config.write();
         *config.unwrap_or_else(PoisonError::into_inner) = read;
@@ -174,6 +179,7 @@ impl Tls {
     fn from_files(files: Files) -> Result<Self> {
         Ok(Self(Arc::new(Inner {
             config: RwLock::new(files.read()?),
+            reloading: Mutex::default(),
             files: Some(files),
         })))
     }
@@ -241,7 +247,7 @@ impl Handshake for Tls {
         };
         // The peer receives an alert with the problem. If sending it fails, the peer is gone.
         timeout(FAILED_HANDSHAKE_LINGER, close(stream)).await.ok();
-        Err(explain(error, "client"))
+        Err(explain_handshake(error, "client"))
     }
 
     fn may_change_addr(&self, _peer: &Peer) -> bool {
@@ -316,5 +322,38 @@ impl<'a> FromContext<'a> for &'a TlsInfo {
         info.peer()
             .get()
             .ok_or_else(|| Rejection::bad_request("this function needs a connection over TLS"))
+    }
+}
+
+#[cfg(all(test, unix, feature = "self-signed"))]
+mod tests {
+    use std::{fs, process::Command, thread};
+
+    use super::*;
+
+    /// If a reload that began earlier could end later, its older files would replace newer ones.
+    #[test]
+    fn reload_holds_off_others_while_it_reads() {
+        let name = format!("tcs-reload-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).expect("a free name");
+        let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+        super::super::create_self_signed(&certificate, &key).expect("a writable folder");
+        let tls = Tls::from_pem(&certificate, &key).expect("a good pair");
+        let pem = fs::read(&key).expect("it was written");
+        fs::remove_file(&key).expect("it is there");
+        let made = Command::new("mkfifo").arg(&key).status();
+        assert!(made.expect("every Unix has mkfifo").success());
+        thread::scope(|scope| {
+            let reloading = scope.spawn(|| tls.reload());
+            // This waits for the reader.
+            let writer = fs::File::options().write(true).open(&key);
+            let is_held = tls.0.reloading.try_lock().is_err();
+            io::Write::write_all(&mut writer.expect("a reader"), &pem).expect("a reader");
+            reloading.join().expect("no panic").expect("a good pair");
+            assert!(is_held);
+        });
+        assert!(tls.0.reloading.try_lock().is_ok());
+        fs::remove_dir_all(folder).expect("it is there");
     }
 }

@@ -5,6 +5,15 @@ use std::{fmt, io};
 use rustls::{AlertDescription, CertificateError, Error};
 
 /// Adds advice to an error of a handshake with a `peer`: `client` or `server`.
+pub(super) fn explain_handshake(error: io::Error, peer: &str) -> io::Error {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        let text = format!("the {peer} closed in the middle of the handshake ({error})");
+        return io::Error::new(error.kind(), text);
+    }
+    explain(error, peer)
+}
+
+/// Adds advice to an error of a stream over TLS, during the handshake or after it.
 pub(super) fn explain(error: io::Error, peer: &str) -> io::Error {
     let source = error.get_ref().and_then(|source| source.downcast_ref());
     let advice = match source {
@@ -12,9 +21,6 @@ pub(super) fn explain(error: io::Error, peer: &str) -> io::Error {
             Some(format!("the {peer}'s certificate {}", problem(error)))
         }
         Some(other) => advice_on(other).map(str::to_owned),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Some(format!("the {peer} closed in the middle of the handshake"))
-        }
         None => None,
     };
     match advice {
@@ -24,8 +30,9 @@ pub(super) fn explain(error: io::Error, peer: &str) -> io::Error {
 }
 
 /// The text is also for old clients, because TLS 1.0 and 1.1 are not supported.
-const NOTHING_IN_COMMON: &str =
+const NO_COMMON_VERSION: &str =
     "client and server have no version or cipher suite of TLS in common";
+const NO_COMMON_PROTOCOL: &str = "client and server have no protocol of ALPN in common";
 
 /// Returns the problem with a certificate.
 fn problem(error: &CertificateError) -> &'static str {
@@ -58,8 +65,8 @@ fn advice_on(error: &Error) -> Option<&'static str> {
         Error::NoCertificatesPresented => {
             "the client has no certificate, which the server requires"
         }
-        Error::NoApplicationProtocol => "client and server have no protocol of ALPN in common",
-        Error::PeerIncompatible(_) => NOTHING_IN_COMMON,
+        Error::NoApplicationProtocol => NO_COMMON_PROTOCOL,
+        Error::PeerIncompatible(_) => NO_COMMON_VERSION,
         Error::AlertReceived(alert) => match alert {
             AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
@@ -72,10 +79,8 @@ fn advice_on(error: &Error) -> Option<&'static str> {
             AlertDescription::CertificateRequired => {
                 "the server requires a certificate of the client"
             }
-            AlertDescription::NoApplicationProtocol => {
-                "client and server have no protocol of ALPN in common"
-            }
-            AlertDescription::ProtocolVersion => NOTHING_IN_COMMON,
+            AlertDescription::NoApplicationProtocol => NO_COMMON_PROTOCOL,
+            AlertDescription::ProtocolVersion => NO_COMMON_VERSION,
             AlertDescription::UnexpectedMessage => "the peer may not speak TLS at this port",
             _ => "the peer ended the handshake",
         },

@@ -54,8 +54,9 @@ type FileId = (u64, u64);
 impl UnixSocketListener {
     /// Listens at `path`. The file gets the permissions `mode`, such as `0o660`, before anyone can connect.
     ///
-    /// The socket is bound to another name in the same folder, `.tcs0` or a later number, and linked to `path` once it
-    /// listens. So no peer finds a file whose socket does not listen yet. Tools such as `ss` show the first name.
+    /// The socket is bound to another name in the same folder, `.0` or a later number, and linked to `path` once it
+    /// listens. So no peer finds a file whose socket does not listen yet. Tools such as `ss` show the first name. Both
+    /// paths must fit the address of a socket: 107 bytes on Linux (unix(7)), 103 on macOS.
     ///
     /// The new file replaces a socket file that an earlier server has left. When this value is dropped, the file is
     /// removed, unless another server has put its own in its place. To connect, a peer needs write permission for the
@@ -64,9 +65,12 @@ impl UnixSocketListener {
     /// # Errors
     ///
     /// Returns [`AddrInUse`](io::ErrorKind::AddrInUse) if a server listens at `path`, or if it is a file of another
-    /// kind; and the errors of bind(2), chmod(2) and link(2).
+    /// kind; [`InvalidInput`](io::ErrorKind::InvalidInput) if `path` is too long; and the errors of bind(2), chmod(2) and
+    /// link(2).
     pub fn bind(path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
         let path = path.as_ref();
+        // `link` takes longer paths, to which nobody could connect.
+        SockAddr::unix(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         let hidden = bind_hidden(&socket, path)?;
         fs::set_permissions(&hidden.path, fs::Permissions::from_mode(mode))?;
@@ -79,7 +83,7 @@ impl UnixSocketListener {
             id: hidden.id,
         };
         socket.set_nonblocking(true)?;
-        let listener = Unregistered::new(socket.into(), UnixListener::from_std);
+        let listener = Unregistered::New(socket.into());
         Ok(Self { file, listener })
     }
 }
@@ -109,7 +113,7 @@ fn id_of(file: &fs::Metadata) -> FileId {
 fn bind_hidden(socket: &Socket, path: &Path) -> io::Result<SocketFile> {
     // Servers that ended during this function have left such files.
     const MAX_NAMES: usize = 1_000;
-    let mut names = (0..MAX_NAMES).map(|number| path.with_file_name(format!(".tcs{number}")));
+    let mut names = (0..MAX_NAMES).map(|number| path.with_file_name(format!(".{number}")));
     loop {
         let path = names.next().ok_or(io::ErrorKind::AddrInUse)?;
         match socket.bind(&SockAddr::unix(&path)?) {

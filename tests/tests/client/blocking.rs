@@ -337,7 +337,8 @@ fn channel_reconnects_after_a_restart_of_the_server() {
 
 #[test]
 fn late_calls_return_at_their_deadline() {
-    let short = Duration::from_millis(50);
+    // Time enough for the thread of a channel to send a request.
+    let short = Duration::from_millis(500);
     let (_listener, addr) = silent();
     let mut connection: Connection = Connection::connect(addr).expect("it listens");
     let late = connection.deadline(short).call::<Prefixed>("a");

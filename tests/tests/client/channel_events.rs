@@ -496,7 +496,7 @@ async fn owned_events_are_a_stream() {
     let mut subscriber = channel.events::<Owned>().owned::<String>();
     peer.send(events(&["1"])).await;
     let next = async |subscriber: &mut _| {
-        let mut stream: Pin<&mut tcs::client::OwnedEvents<Owned, String>> = Pin::new(subscriber);
+        let mut stream: Pin<&mut tcs::client::Owned<Events<Owned>, String>> = Pin::new(subscriber);
         within(poll_fn(|cx| {
             futures_core::Stream::poll_next(stream.as_mut(), cx)
         }))

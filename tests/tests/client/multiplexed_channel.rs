@@ -1,11 +1,10 @@
 //! A channel over `Multiplexed`: replies come in any order, and calls that are over are cancelled.
 
-use std::{collections::BTreeMap, future::poll_fn, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use futures_core::Stream as _;
 use tcs::{
     Channel, Connection, Error, ErrorKind,
-    client::{ChannelItems, ConnectOptions},
+    client::ConnectOptions,
     format::Plain,
     framing::Multiplexed,
     protocol::{Contract, Pushes, Streams},
@@ -16,7 +15,7 @@ use tcs_tests::{
     client::chain,
     ids::{
         announced_of, control_of,
-        kind::{CANCEL, CANCELLED, CREDIT, DEADLINE, EVENTS, ITEMS, PARTS},
+        kind::{CANCEL, CANCELLED, DEADLINE, EVENTS, ITEMS, PARTS},
         message_of, receive_frame,
     },
     lasting::lasting,
@@ -27,7 +26,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// Texts both ways.
 #[derive(Debug)]
@@ -52,21 +51,21 @@ impl Streams for Owned {
 
 /// A frame that a client has sent.
 #[derive(Debug, PartialEq, Eq)]
-enum Sent {
+pub(crate) enum Sent {
     Request(u32, String),
     Notice(u32, u8, Vec<u8>),
 }
 
-fn request(id: u32, text: &str) -> Sent {
+pub(crate) fn request(id: u32, text: &str) -> Sent {
     Sent::Request(id, text.to_owned())
 }
 
-fn cancel(id: u32) -> Sent {
+pub(crate) fn cancel(id: u32) -> Sent {
     Sent::Notice(id, CANCEL, Vec::new())
 }
 
 /// Receives a frame.
-async fn hear(peer: &mut RawPeer) -> Sent {
+pub(crate) async fn hear(peer: &mut RawPeer) -> Sent {
     match patiently(receive_frame(peer)).await {
         (id, None, text) => Sent::Request(id, String::from_utf8(text).expect("text")),
         (id, Some(kind), text) => Sent::Notice(id, kind, text),
@@ -74,7 +73,7 @@ async fn hear(peer: &mut RawPeer) -> Sent {
 }
 
 /// A channel in memory, and its server's end.
-fn channel_with(options: &ConnectOptions) -> (Channel<Multiplexed>, RawPeer) {
+pub(crate) fn channel_with(options: &ConnectOptions) -> (Channel<Multiplexed>, RawPeer) {
     let (near, far) = tokio::io::duplex(1 << 16);
     let connection: Connection<Multiplexed> = options.over(near).expect("good options");
     (
@@ -83,14 +82,14 @@ fn channel_with(options: &ConnectOptions) -> (Channel<Multiplexed>, RawPeer) {
     )
 }
 
-fn channel() -> (Channel<Multiplexed>, RawPeer) {
+pub(crate) fn channel() -> (Channel<Multiplexed>, RawPeer) {
     channel_with(&ConnectOptions::new())
 }
 
 /// A call in a task.
-struct Call(JoinHandle<Result<String, Error>>);
+pub(crate) struct Call(pub(crate) JoinHandle<Result<String, Error>>);
 
-fn call(channel: &Channel<Multiplexed>, request: &str) -> Call {
+pub(crate) fn call(channel: &Channel<Multiplexed>, request: &str) -> Call {
     let (channel, request) = (channel.clone(), request.to_owned());
     Call(tokio::spawn(async move {
         channel.call::<Owned>(&request).await
@@ -98,25 +97,28 @@ fn call(channel: &Channel<Multiplexed>, request: &str) -> Call {
 }
 
 impl Call {
-    async fn reply(self) -> String {
+    pub(crate) async fn reply(self) -> String {
         within(self.0).await.expect("no panic").expect("a reply")
     }
 
-    async fn error(self) -> Error {
+    pub(crate) async fn error(self) -> Error {
         patiently(self.0)
             .await
             .expect("no panic")
             .expect_err("no reply")
     }
 
-    async fn drop(self) {
+    pub(crate) async fn drop(self) {
         self.0.abort();
         within(self.0).await.expect_err("it was cut");
     }
 }
 
 /// Makes calls, whose requests the server has then.
-async fn calls<const N: usize>(channel: &Channel<Multiplexed>, peer: &mut RawPeer) -> [Call; N] {
+pub(crate) async fn calls<const N: usize>(
+    channel: &Channel<Multiplexed>,
+    peer: &mut RawPeer,
+) -> [Call; N] {
     let calls = std::array::from_fn(|number| call(channel, &(number + 1).to_string()));
     for number in 1..=N {
         let id = u32::try_from(number).expect("a few");
@@ -376,7 +378,7 @@ async fn request_is_sent_again_over_the_next_connection() {
 }
 
 /// A channel with two connections, and their servers' ends.
-async fn pair(connect_options: ConnectOptions) -> (Channel<Multiplexed>, [RawPeer; 2]) {
+pub(crate) async fn pair(connect_options: ConnectOptions) -> (Channel<Multiplexed>, [RawPeer; 2]) {
     let (options, mut attempts) = lasting::<Multiplexed>();
     let options = options.connections(2).connect_options(connect_options);
     let channel = options.connect_lazily().expect("good options");
@@ -416,261 +418,6 @@ async fn no_second_request_is_sent_at_the_deadline() {
     assert_eq!(channel.state().retries, 0);
 }
 
-/// Receives an item.
-async fn item(items: &mut ChannelItems<Owned>) -> Option<String> {
-    let item = patiently(items.next()).await.expect("no error");
-    item.map(str::to_owned)
-}
-
-#[tokio::test]
-async fn items_come_between_the_replies_to_other_calls() {
-    let (channel, mut peer) = channel();
-    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
-    let mut empty = within(channel.stream::<Owned>("2")).await.expect("room");
-    let three = call(&channel, "3");
-    for id in 1..4 {
-        assert_eq!(hear(&mut peer).await, request(id, &id.to_string()));
-    }
-    let frames = [
-        announced_of(1, ITEMS, "a"),
-        message_of(3, "three"),
-        announced_of(1, ITEMS, ""),
-        message_of(2, "none"),
-    ];
-    peer.send(frames.concat()).await;
-    assert_eq!(three.reply().await, "three");
-    assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
-    assert_eq!(item(&mut stream).await.as_deref(), Some(""));
-    assert_eq!(item(&mut empty).await, None);
-    assert_eq!(within(empty.finish()).await.expect("the reply"), "none");
-    let waiting = tokio::spawn(async move { (item(&mut stream).await, stream) });
-    settle().await;
-    let frames = [
-        announced_of(1, ITEMS, "b"),
-        announced_of(1, PARTS, "en"),
-        message_of(1, "d"),
-    ];
-    peer.send(frames.concat()).await;
-    let (last, mut stream) = within(waiting).await.expect("no panic");
-    assert_eq!(last.as_deref(), Some("b"));
-    assert_eq!(item(&mut stream).await, None);
-    assert_eq!(within(stream.finish()).await.expect("the reply"), "end");
-    // Their ids are free.
-    drop(call(&channel, "4"));
-    assert_eq!(hear(&mut peer).await, request(1, "4"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn old_connection_is_not_replaced_before_its_streams_have_ended() {
-    let (options, mut attempts) = lasting::<Multiplexed>();
-    let patient = ConnectOptions::new().reply_timeout(Duration::from_hours(12));
-    let options = options.connect_options(patient).idle_timeout(None);
-    let channel = options.max_age(100 * SECOND).connect_lazily();
-    let channel = channel.expect("good options");
-    let streaming = tokio::spawn({
-        let channel = channel.clone();
-        async move { channel.stream::<Owned>("1").await }
-    });
-    let mut peer = attempts.accept().await;
-    assert_eq!(hear(&mut peer).await, request(1, "1"));
-    let mut stream = patiently(streaming).await.expect("no panic").expect("room");
-    for _ in 0..3 {
-        sleep(100 * SECOND).await;
-        peer.send(announced_of(1, ITEMS, "a")).await;
-        assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
-        // No call waits for the end of the stream.
-        let call = call(&channel, "2");
-        assert_eq!(hear(&mut peer).await, request(2, "2"));
-        peer.send(message_of(2, "two")).await;
-        assert_eq!(call.reply().await, "two");
-    }
-    assert_eq!(attempts.waiting(), 0);
-    peer.send(message_of(1, "end")).await;
-    assert_eq!(item(&mut stream).await, None);
-    // A stream that begins while the next connection is opened is waited for as well.
-    let attempt = attempts.attempt().await;
-    let streaming = tokio::spawn({
-        let channel = channel.clone();
-        async move { channel.stream::<Owned>("3").await }
-    });
-    let mut stream = patiently(streaming).await.expect("no panic").expect("room");
-    let unused = attempt.accept();
-    settle().await;
-    let call = call(&channel, "4");
-    settle().await;
-    let requests = [hear(&mut peer).await, hear(&mut peer).await];
-    let id_of = |text: &str| {
-        requests.iter().find_map(|sent| match sent {
-            Sent::Request(id, request) if request == text => Some(*id),
-            _ => None,
-        })
-    };
-    let (third, fourth) = (
-        id_of("3").expect("it is sent"),
-        id_of("4").expect("it is sent"),
-    );
-    peer.send([message_of(fourth, "four"), message_of(third, "end")].concat())
-        .await;
-    assert_eq!(call.reply().await, "four");
-    assert_eq!(item(&mut stream).await, None);
-    drop(unused);
-    let mut next = attempts.accept().await;
-    assert_eq!(patiently(peer.rest()).await, b"");
-    let call = self::call(&channel, "5");
-    assert_eq!(hear(&mut next).await, request(1, "5"));
-    next.send(message_of(1, "five")).await;
-    assert_eq!(call.reply().await, "five");
-}
-
-#[tokio::test(start_paused = true)]
-async fn old_connection_that_a_stream_keeps_is_pinged() {
-    let (options, mut attempts) = lasting::<Multiplexed>();
-    let patient = ConnectOptions::new().reply_timeout(Duration::from_hours(12));
-    let options = options.connect_options(patient).max_age(10 * SECOND);
-    let channel = options.ping_interval(8 * SECOND).connect_lazily();
-    let channel = channel.expect("good options");
-    let streaming = tokio::spawn(async move { channel.stream::<Owned>("1").await });
-    let mut peer = attempts.accept().await;
-    assert_eq!(hear(&mut peer).await, request(1, "1"));
-    let _stream = patiently(streaming).await.expect("no panic").expect("room");
-    for _ in 0..10 {
-        let ping = timeout(10 * SECOND, hear(&mut peer)).await;
-        assert_eq!(ping.expect("a ping"), Sent::Notice(0, 0x80, Vec::new()));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn backoff_begins_anew_after_an_item() {
-    let (options, mut attempts) = lasting::<Multiplexed>();
-    let channel = options.connect_lazily().expect("good options");
-    let streaming = tokio::spawn({
-        let channel = channel.clone();
-        async move { channel.stream::<Owned>("1").await }
-    });
-    // The next wait would be at least 800 ms.
-    for _ in 0..6 {
-        attempts.attempt().await.refuse();
-    }
-    let mut peer = attempts.accept().await;
-    assert_eq!(hear(&mut peer).await, request(1, "1"));
-    let mut stream = patiently(streaming).await.expect("no panic").expect("room");
-    peer.send(announced_of(1, ITEMS, "a")).await;
-    assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
-    drop(peer);
-    patiently(stream.next()).await.expect_err("it is lost");
-    let lost = Instant::now();
-    let _next = call(&channel, "2");
-    let waited = attempts.attempt().await.began - lost;
-    assert!(waited <= Duration::from_millis(101), "{waited:?}");
-}
-
-#[tokio::test]
-async fn items_for_a_call_are_its_error_also_after_a_stream() {
-    let (channel, mut peer) = channel();
-    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
-    assert_eq!(hear(&mut peer).await, request(1, "1"));
-    peer.send([announced_of(1, ITEMS, "a"), message_of(1, "end")].concat())
-        .await;
-    assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
-    assert_eq!(item(&mut stream).await, None);
-    // The id of the stream is used again.
-    let call = call(&channel, "2");
-    assert_eq!(hear(&mut peer).await, request(1, "2"));
-    peer.send([announced_of(1, ITEMS, "b"), message_of(1, "end")].concat())
-        .await;
-    let error = within(call.0).await.expect("no panic");
-    assert_eq!(error.expect_err("items").kind(), ErrorKind::Reply);
-}
-
-#[tokio::test]
-async fn stream_ends_with_an_error_after_its_items_and_a_dropped_one_is_cancelled() {
-    let (channel, mut peer) = channel();
-    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
-    assert_eq!(hear(&mut peer).await, request(1, "1"));
-    peer.send([announced_of(1, ITEMS, "a"), control_of(1, 0x01, "no")].concat())
-        .await;
-    assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
-    let error = within(stream.next()).await.expect_err("it was rejected");
-    assert_eq!(error.rejection().expect("a rejection").text(), "no");
-    assert_eq!(item(&mut stream).await, None);
-    let mut dropped = within(channel.stream::<Owned>("2")).await.expect("room");
-    assert_eq!(hear(&mut peer).await, request(1, "2"));
-    peer.send(announced_of(1, ITEMS, "a")).await;
-    assert_eq!(item(&mut dropped).await.as_deref(), Some("a"));
-    drop(dropped);
-    assert_eq!(hear(&mut peer).await, cancel(1));
-    // What was on its way is dropped.
-    peer.send([announced_of(1, ITEMS, "b"), control_of(1, CANCELLED, "")].concat())
-        .await;
-    let next = call(&channel, "3");
-    let Sent::Request(id, _) = hear(&mut peer).await else {
-        panic!("no request")
-    };
-    peer.send(message_of(id, "three")).await;
-    assert_eq!(next.reply().await, "three");
-}
-
-#[tokio::test(start_paused = true)]
-async fn credit_and_cancels_overtake_the_requests_that_were_not_sent() {
-    // Less than one request fits between the ends.
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let connection: Connection<Multiplexed> = Connection::over(near);
-    let channel = connection.into_channel().expect("a runtime");
-    let mut peer = RawPeer::over(far);
-    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
-    assert_eq!(hear(&mut peer).await, request(1, "1"));
-    let second = call(&channel, "2");
-    assert_eq!(hear(&mut peer).await, request(2, "2"));
-    let large = |number: u32| format!("{number:04096}");
-    let late = channel.deadline(3_600 * SECOND);
-    let mut calls: Vec<_> = (3..=40).map(|it| call(&late, &large(it))).collect();
-    settle().await;
-    calls.extend((41..=60).map(|it| call(&late, &large(it))));
-    settle().await;
-    let text = "x".repeat(64 * 1024 - 8);
-    for _ in 0..2 {
-        patiently(peer.send(announced_of(1, ITEMS, &text))).await;
-        assert_eq!(item(&mut stream).await.as_ref(), Some(&text));
-    }
-    settle().await;
-    second.drop().await;
-    // Two whose requests are not sent either.
-    calls.remove(50 - 3).drop().await;
-    calls.remove(30 - 3).drop().await;
-    settle().await;
-    let mut sent = Vec::new();
-    while sent.last() != Some(&request(60, &large(60))) {
-        sent.push(hear(&mut peer).await);
-    }
-    // Behind all that had waited with its request.
-    sent.push(hear(&mut peer).await);
-    let credit = Sent::Notice(1, CREDIT, vec![0, 2, 0, 0]);
-    let place_of = |it: &Sent| sent.iter().position(|sent| sent == it).expect("it is sent");
-    // Behind the request of which a part was sent.
-    assert_eq!((place_of(&credit), place_of(&cancel(2))), (2, 3));
-    for id in 3..=60 {
-        let place = place_of(&request(id, &large(id)));
-        assert!(
-            matches!(sent[place - 1], Sent::Notice(of, DEADLINE, _) if of == id),
-            "{id}"
-        );
-    }
-    assert_eq!(
-        place_of(&cancel(30)),
-        place_of(&request(30, &large(30))) + 1
-    );
-    assert!(place_of(&cancel(50)) > place_of(&request(50, &large(50))));
-    assert_eq!(sent.len(), 2 * 58 + 4);
-    // Each has its own reply, though its request has moved.
-    for id in (3..=60).filter(|id| ![30, 50].contains(id)) {
-        patiently(peer.send(message_of(id, id.to_string()))).await;
-    }
-    let ids = (3..=60).filter(|id| ![30, 50].contains(id));
-    for (call, id) in calls.into_iter().zip(ids) {
-        assert_eq!(call.reply().await, id.to_string());
-    }
-}
-
 #[tokio::test]
 async fn many_calls_that_are_dropped_together_do_not_hold_up_their_connection() {
     const CALLS: usize = 20_000;
@@ -692,74 +439,6 @@ async fn many_calls_that_are_dropped_together_do_not_hold_up_their_connection() 
         cancelled += usize::from(matches!(hear(&mut peer).await, Sent::Notice(..)));
     }
     assert!(began.elapsed() < 5 * SECOND, "{:?}", began.elapsed());
-}
-
-#[tokio::test]
-async fn credit_is_returned_for_half_of_the_items_that_were_received() {
-    let (channel, mut peer) = channel();
-    let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
-    assert_eq!(hear(&mut peer).await, request(1, "1"));
-    let large = "x".repeat(64 * 1024 - 8);
-    for _ in 0..3 {
-        for _ in 0..2 {
-            peer.send(announced_of(1, ITEMS, &large)).await;
-        }
-        for _ in 0..2 {
-            assert_eq!(item(&mut stream).await.as_ref(), Some(&large));
-        }
-        let credit = vec![0, 2, 0, 0];
-        assert_eq!(hear(&mut peer).await, Sent::Notice(1, CREDIT, credit));
-    }
-    // A server that sends more than it may is not kept.
-    let other = call(&channel, "2");
-    assert_eq!(hear(&mut peer).await, request(2, "2"));
-    for _ in 0..6 {
-        drop(peer.try_send(announced_of(1, ITEMS, &large)).await);
-    }
-    assert_eq!(other.error().await.kind(), ErrorKind::Broken);
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_item_has_the_reply_timeout_while_it_is_waited_for() {
-    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
-    let (channel, mut peer) = channel_with(&options);
-    let mut stream = patiently(channel.stream::<Owned>("1")).await.expect("room");
-    assert_eq!(hear(&mut peer).await, request(1, "1"));
-    for text in ["a", "b", "c"] {
-        sleep(Duration::from_secs(7)).await;
-        peer.send(announced_of(1, ITEMS, text)).await;
-        assert_eq!(item(&mut stream).await.as_deref(), Some(text));
-    }
-    peer.send(announced_of(1, ITEMS, "d")).await;
-    settle().await;
-    // It is not taken, so the server may wait for that.
-    sleep(Duration::from_secs(100)).await;
-    assert_eq!(item(&mut stream).await.as_deref(), Some("d"));
-    let other = call(&channel, "2");
-    let server = async {
-        assert_eq!(hear(&mut peer).await, request(2, "2"));
-        sleep(Duration::from_secs(7)).await;
-        peer.send(message_of(2, "two")).await;
-        assert_eq!(hear(&mut peer).await, cancel(1));
-    };
-    let (late, ()) = tokio::join!(patiently(stream.next()), server);
-    assert_eq!(late.expect_err("nothing came").kind(), ErrorKind::TimedOut);
-    assert_eq!(other.reply().await, "two");
-}
-
-#[tokio::test(start_paused = true)]
-async fn time_of_the_first_item_begins_when_it_is_waited_for() {
-    let options = ConnectOptions::new().reply_timeout(8 * SECOND);
-    let (channel, mut peer) = channel_with(&options);
-    let mut stream = patiently(channel.stream::<Owned>("1")).await.expect("room");
-    assert_eq!(hear(&mut peer).await, request(1, "1"));
-    sleep(100 * SECOND).await;
-    let server = async {
-        sleep(7 * SECOND).await;
-        peer.send(announced_of(1, ITEMS, "a")).await;
-    };
-    let (first, ()) = tokio::join!(item(&mut stream), server);
-    assert_eq!(first.as_deref(), Some("a"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -839,45 +518,6 @@ async fn cancels_without_an_answer_are_noticed_though_calls_have_no_limit() {
     assert!(!third.0.is_finished());
     let error = third.error().await;
     assert!(chain(&error).concat().contains("cancel"), "{error:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn deadline_ends_a_stream_though_items_are_there() {
-    let (channel, mut peer) = channel();
-    let limited = channel.deadline(Duration::from_secs(1));
-    let mut stream = patiently(limited.stream::<Owned>("1")).await.expect("room");
-    assert!(matches!(
-        hear(&mut peer).await,
-        Sent::Notice(1, DEADLINE, _)
-    ));
-    assert_eq!(hear(&mut peer).await, request(1, "1"));
-    peer.send(announced_of(1, ITEMS, "a").repeat(9)).await;
-    settle().await;
-    for _ in 0..3 {
-        assert_eq!(item(&mut stream).await.as_deref(), Some("a"));
-    }
-    sleep(Duration::from_secs(2)).await;
-    let late = within(stream.next()).await.expect_err("it is late");
-    assert_eq!(late.kind(), ErrorKind::TimedOut);
-    assert_eq!(item(&mut stream).await, None);
-    assert_eq!(hear(&mut peer).await, cancel(1));
-}
-
-#[tokio::test]
-async fn owned_items_of_a_channel_are_a_stream() {
-    let (channel, mut peer) = channel();
-    let stream = within(channel.stream::<Owned>("1")).await.expect("room");
-    let mut stream = stream.owned::<String>();
-    assert_eq!(hear(&mut peer).await, request(1, "1"));
-    let frames = [announced_of(1, ITEMS, "a"), message_of(1, "end")];
-    peer.send(frames.concat()).await;
-    let mut items = Vec::new();
-    while let Some(item) = within(poll_fn(|cx| Pin::new(&mut stream).poll_next(cx))).await {
-        items.push(item.expect("an item"));
-    }
-    assert_eq!(items, ["a"]);
-    let reply = within(stream.into_inner().finish()).await;
-    assert_eq!(reply.expect("a reply"), "end");
 }
 
 /// Answers each request with its own text, in another order, and each cancel of a request in flight.

@@ -427,6 +427,9 @@ async fn cut_without_close_notify_is_no_clean_end() {
     let error = within(connection.call::<Prefixed>("Ann")).await;
     let error = error.map(str::to_owned).expect_err("it is cut");
     assert_ne!(error.execution(), Execution::NotExecuted);
+    // The handshake was complete.
+    let text = all_of(&error);
+    assert!(!text.contains("handshake"), "{text}");
 }
 
 /// Speaks TLS until `left` bytes were sent, and closes.

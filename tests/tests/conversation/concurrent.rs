@@ -719,9 +719,12 @@ async fn functions_of_a_reset_connection_are_dropped<K: Kind>() {
     peer.send(b"wait a\nwait b\n").await;
     gates.reached(&["a", "b"]).await;
     peer.reset();
-    while gates.functions() > 2 {
-        sleep(Duration::from_millis(1)).await;
-    }
+    within(async {
+        while gates.functions() > 2 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
     server.handle().stop();
     let report = within(server.finished()).await;
     assert_eq!(outcomes(&report), [0, 0, 0, 2]);

@@ -173,7 +173,8 @@ async fn tls_passes_through_haproxy_and_the_server_knows_the_client() {
 
     let stream = TcpStream::connect(balancer.addr).await.expect("it listens");
     let own = stream.local_addr().expect("it is connected");
-    let mut peer = RawPeer::over(within(tls::connect_over(stream)).await);
+    let stream = within(tls::connect_over(stream)).await;
+    let mut peer = RawPeer::over(stream.expect("the handshake succeeds"));
     within(peer.send(proxy::REQUEST)).await;
     let Heard::Message(reply) = within(peer.hear()).await else {
         panic!("no reply");

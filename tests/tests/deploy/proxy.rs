@@ -402,7 +402,8 @@ async fn header_comes_before_tls() {
     within(tokio::io::AsyncWriteExt::write_all(&mut stream, &header))
         .await
         .expect("it reads");
-    let mut peer = RawPeer::over(within(tls::connect_over(stream)).await);
+    let stream = within(tls::connect_over(stream)).await;
+    let mut peer = RawPeer::over(stream.expect("the handshake succeeds"));
     within(peer.send(REQUEST)).await;
     let expected = format!("{OVER_IPV6} over {own} for -");
     assert_eq!(within(peer.hear()).await, Heard::message(&expected));

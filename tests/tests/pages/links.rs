@@ -4,7 +4,14 @@ use super::{check_link, files, links, read, root};
 
 #[test]
 fn links_and_files_of_each_page_exist() {
-    let folders = ["", "docs", "docs/decisions", "docs/guide/src", "benches"];
+    let folders = [
+        "",
+        "docs",
+        "docs/decisions",
+        "docs/guide/src",
+        "benches",
+        "examples",
+    ];
     let mut found = 0;
     for page in folders.iter().flat_map(|folder| files(folder, "md")) {
         let text = read(&page);
@@ -19,4 +26,16 @@ fn links_and_files_of_each_page_exist() {
         }
     }
     assert!(found >= 200, "only {found}");
+}
+
+#[test]
+fn each_example_is_in_the_list() {
+    let list = read(&root().join("examples/README.md"));
+    for example in files("examples", "rs") {
+        let name = example.file_stem().expect("a name").to_string_lossy();
+        assert!(
+            name == "lib" || list.contains(&format!("`{name}`")),
+            "{name}"
+        );
+    }
 }

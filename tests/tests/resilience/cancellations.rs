@@ -20,7 +20,10 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{channel::Owned, start, within};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 const CALLS: u64 = 100;
 
@@ -155,7 +158,9 @@ async fn call_from<F: Framing, P: ServerProtocol>(
         running.spawn(calls(channel.clone(), task));
     }
     let mut all = Outcomes::default();
-    while let Some(outcomes) = within(running.join_next()).await {
+    // The tasks end at nearly the same time, after all calls.
+    let limit = Duration::from_mins(5);
+    while let Some(outcomes) = timeout(limit, running.join_next()).await.expect("they end") {
         let outcomes = outcomes.expect("no panic");
         all.answered.extend(outcomes.answered);
         all.late += outcomes.late;

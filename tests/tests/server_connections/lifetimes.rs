@@ -65,7 +65,7 @@ async fn once_ignores_connections_that_end_before_a_request_byte<K: Kind>() {
 }
 
 async fn once_ignores_connections_that_stay_idle<K: Kind>() {
-    let server = OnceServer::new(prefixed::<K>(&gate())).idle_timeout(Duration::from_millis(50));
+    let server = OnceServer::new(prefixed::<K>(&gate())).idle_timeout(Duration::from_millis(300));
     let server = start(server).await;
     let mut idle = server.peer().await;
     let mut peer = server.peer().await;
@@ -196,7 +196,7 @@ async fn iterative_does_not_answer_the_second_before_the_first_is_done<K: Kind>(
 
 async fn iterative_serves_the_second_although_the_first_sits_idle<K: Kind>() {
     let server =
-        IterativeServer::new(prefixed::<K>(&gate())).idle_timeout(Duration::from_millis(50));
+        IterativeServer::new(prefixed::<K>(&gate())).idle_timeout(Duration::from_millis(300));
     let server = start(server).await;
     let mut idle = server.peer().await;
     let mut second = server.peer().await;
@@ -205,7 +205,7 @@ async fn iterative_serves_the_second_although_the_first_sits_idle<K: Kind>() {
         within(idle.hear()).await,
         Heard::Control(
             code::IDLE,
-            "no request arrived for 50ms (`idle_timeout`)".to_owned()
+            "no request arrived for 300ms (`idle_timeout`)".to_owned()
         )
     );
     drop((idle, second));

@@ -73,7 +73,7 @@ fn listen_outside_of_a_runtime_names_what_to_call() {
             text(&error),
             (
                 ErrorKind::Runtime,
-                "`listen()` was called outside of a tokio runtime: call `run()`, which brings its own"
+                "`listen()` was called outside of a tokio runtime: start one, as `#[tokio::main]` does"
                     .to_owned()
             )
         );
@@ -92,7 +92,7 @@ fn open_and_connect_outside_of_a_runtime_say_so() {
         text(&error),
         (
             ErrorKind::Runtime,
-            "`open()` was called outside of a tokio runtime: call `run()`, which brings its own"
+            "`open()` was called outside of a tokio runtime: start one, as `#[tokio::main]` does"
                 .to_owned()
         )
     );
@@ -101,7 +101,7 @@ fn open_and_connect_outside_of_a_runtime_say_so() {
         text(&error),
         (
             ErrorKind::Runtime,
-            "`connect()` was called outside of a tokio runtime".to_owned()
+            "`connect()` was called outside of a tokio runtime: start one, as `#[tokio::main]` does".to_owned()
         )
     );
 }
@@ -115,7 +115,7 @@ fn serve_stream_outside_of_a_runtime_says_so() {
         text(&error),
         (
             ErrorKind::Runtime,
-            "`serve_stream()` was called outside of a tokio runtime".to_owned()
+            "`serve_stream()` was called outside of a tokio runtime: start one, as `#[tokio::main]` does".to_owned()
         )
     );
 }

@@ -104,12 +104,12 @@ fn server_that_is_stopped_tells_its_peers<K: Kind>() {
 
 fn limits_end_connections_beside_the_program<K: Kind>() {
     let server = ConcurrentServer::new(echoing::<K>())
-        .idle_timeout(Duration::from_millis(50))
+        .idle_timeout(Duration::from_millis(300))
         .port(0);
     let server = server.start().expect("a free port");
     let mut peer = peer(server.local_addr());
     asks(&mut peer, "one");
-    ends_with(peer, 0x41, "no request arrived for 50ms (`idle_timeout`)");
+    ends_with(peer, 0x41, "no request arrived for 300ms (`idle_timeout`)");
     let report = server.stop().expect("no error");
     assert_eq!((report.requests.served, report.connections.aborted), (1, 0));
 }

@@ -181,12 +181,12 @@ async fn rejection_of_what_is_extracted_is_worded(over: Over) {
 }
 
 async fn idle_connection_hears_the_last_word<K: Kind>(over: Over) {
-    let server = || doubling::<K>().idle_timeout(Duration::from_millis(50));
+    let server = || doubling::<K>().idle_timeout(Duration::from_millis(300));
     let mut place = Place::new(over, server).await;
     let mut peer = place.peer().await;
     within(peer.send("1\n")).await;
     let said = within(peer.rest()).await;
-    let expected = "2\n-idle: no request arrived for 50ms (`idle_timeout`)\n";
+    let expected = "2\n-idle: no request arrived for 300ms (`idle_timeout`)\n";
     assert_eq!(said, expected.as_bytes());
     drop(peer);
     assert_eq!(place.requests().await.received, 1);

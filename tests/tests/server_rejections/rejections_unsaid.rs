@@ -161,7 +161,7 @@ async fn words_that_panic_close_the_connection<K: Kind>(over: Over) {
     assert_eq!(said, "1\n");
     assert_eq!((requests.received, requests.rejected), (2, 1));
     // Also where the words are the last ones.
-    let server = || server::<K, Panics>().idle_timeout(Duration::from_millis(50));
+    let server = || server::<K, Panics>().idle_timeout(Duration::from_millis(300));
     let (said, requests) = all(over, server, b"2\n").await;
     assert_eq!((said.as_str(), requests.served), ("1\n", 1));
 }

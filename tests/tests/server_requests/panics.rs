@@ -100,7 +100,7 @@ async fn panic_where_no_rejection_can_be_told_ends_the_connection<K: Kind>(over:
 async fn connection_that_survived_a_panic_has_its_limits<K: Kind>(over: Over) {
     let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();
     let server =
-        move || ConcurrentServer::new(tester.clone()).idle_timeout(Duration::from_millis(50));
+        move || ConcurrentServer::new(tester.clone()).idle_timeout(Duration::from_millis(300));
     let mut place = Place::new(over, server).await;
     let mut peer = place.peer().await;
     assert_eq!(within(peer.ask("panic secret")).await, failed());

@@ -225,11 +225,29 @@ async fn handshake_without_connections_that_it_is_for_is_an_error() {
     let error = within(serving)
         .await
         .expect_err("its peer would be unencrypted");
-    let expected = format!("{reason}call `perform` of the handshake before");
+    let expected = "handshake is not for `serve_stream`; call `perform` of the handshake before";
     assert_eq!(
         (error.kind(), error.to_string()),
-        (ErrorKind::Setting, expected)
+        (ErrorKind::Setting, expected.to_owned())
     );
+}
+
+#[tokio::test]
+async fn stream_of_ones_own_needs_no_listener() {
+    let server = || ConcurrentServer::new(Knows);
+    for (server, setting) in [
+        (server().listener(memory().0), "listener"),
+        (server().on_listening(|_| {}), "on_listening"),
+    ] {
+        let (_near, far) = tokio::io::duplex(1);
+        let serving = within(server.serve_stream(far, Peer::unnamed())).await;
+        let error = serving.expect_err("it listens at nothing");
+        let expected = format!("{setting} is not for `serve_stream`, which serves one stream");
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (ErrorKind::Setting, expected)
+        );
+    }
 }
 
 /// A fact replaces that of the same type, and stands beside those of others.
@@ -335,7 +353,14 @@ async fn stop_drops_a_stalled_handshake_a_second_later() {
         (report.connections.closed, report.connections.aborted),
         (1, 0)
     );
-    assert_eq!(log.with("reason=the server is stopping").len(), 1);
+    // The end of the server is no failure.
+    assert_eq!(log.with("a handshake has failed").len(), 0);
+    let ended = log.with("a handshake has ended");
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert!(
+        ended[0].contains("reason=the server is stopping"),
+        "{ended:?}"
+    );
 }
 
 /// Over TLS 1.3, a request can arrive together with the end of the handshake. If the connection were dropped, its
@@ -428,7 +453,10 @@ async fn handshake_ends_with_the_age_of_its_connection() {
         let connections = report.expect("it ends").connections;
         assert_eq!((connections.closed, connections.aborted), counts);
         let reason = "reason=the connection has reached its maximum age (`max_connection_age`)";
-        assert_eq!(log.with(reason).len(), 1);
+        let ended = log.with("a handshake has ended");
+        assert_eq!(ended.len(), 1, "{ended:?}");
+        assert!(ended[0].contains(reason), "{ended:?}");
+        assert_eq!(log.with("a handshake has failed").len(), 0);
     }
 }
 

@@ -97,6 +97,38 @@ async fn file_of_another_kind_is_kept() {
     }
 }
 
+/// A path that fits the address of a socket can be used, and only such a path: nobody could connect to another.
+#[tokio::test]
+async fn path_is_accepted_up_to_the_length_at_which_a_peer_can_connect() {
+    let folder = scratch_path("d");
+    let shorter = folder.as_os_str().len() + "/".len();
+    fs::create_dir(&folder).expect("a free path");
+    for (len, fits) in [(107, true), (108, false)] {
+        let path = folder.join("s".repeat(len - shorter));
+        assert_eq!(
+            SockAddr::unix(&path).is_ok(),
+            fits || !cfg!(target_os = "linux")
+        );
+        match UnixSocketListener::bind(&path, 0o600) {
+            Ok(_socket) => drop(connect(&path).await),
+            Err(error) => {
+                assert!(!fits, "{error}");
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            }
+        }
+        assert!(!path.exists());
+    }
+    // The name in the folder that the socket is bound to is as short as possible.
+    let deep = folder.join("d".repeat(107 - "/12".len() - shorter));
+    fs::create_dir(&deep).expect("a free path");
+    let path = deep.join("12");
+    let _socket = UnixSocketListener::bind(&path, 0o600).expect("it fits");
+    drop(connect(&path).await);
+    fs::remove_file(path).expect("it is there");
+    fs::remove_dir(deep).expect("it is empty");
+    fs::remove_dir(folder).expect("it is empty");
+}
+
 #[tokio::test]
 async fn socket_of_another_server_is_in_use() {
     let server = serve(echo(), scratch_path("sock")).await;

@@ -1,5 +1,7 @@
 //! A call, from its request to its reply.
 
+#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+use std::sync::Arc;
 use std::{
     future::poll_fn,
     pin::Pin,
@@ -10,19 +12,17 @@ use tokio::time::Instant;
 
 use super::{
     Channel,
-    metrics::Start,
     pending_calls::FailedCall,
     reply::{Reply, give_spare, take_spare},
+    stats::Start,
     subchannel::Subchannel,
 };
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 use crate::client::fault::Fault;
 use crate::{
     Error, Peer, Result,
-    client::{
-        deadline::{CallDeadline, DeadlineTimer},
-        requests::encode_into,
-    },
+    buffer::Messages,
+    client::{deadline::CallDeadline, requests::encode_into},
     format::{EncodeError, Writer},
     framing::{Framing, Notice},
 };
@@ -68,7 +68,10 @@ impl<F: Framing> Origin<'_, F> {
     /// Ends the connection, unless it has ended already.
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     pub(super) fn fail(&self, fault: Fault) {
-        self.subchannel.fail(self.generation, fault);
+        let fault = Arc::new(fault);
+        let mut state = self.subchannel.lock();
+        state.fail(self.generation, fault);
+        Subchannel::unlock_and_wake_driver(state);
     }
 }
 
@@ -136,10 +139,9 @@ impl<F: Framing> Channel<F> {
     }
 
     /// Begins the deadline of a call, if it has one.
-    pub(super) fn begin_deadline(&self) -> Result<Option<DeadlineTimer>> {
-        let deadline = CallDeadline::begin(self.options.deadline, || self.peer());
-        let deadline = deadline.inspect_err(|_| self.pool.stats.count_failure())?;
-        Ok(deadline.map(DeadlineTimer::new))
+    pub(super) fn begin_deadline(&self) -> Result<Option<CallDeadline>> {
+        CallDeadline::begin(self.options.deadline, || self.peer())
+            .inspect_err(|_| self.pool.stats.count_failure())
     }
 
     /// Queues the request of a call that needs no timer. Returns `None` if it needs one, or has to wait for room.
@@ -152,7 +154,7 @@ impl<F: Framing> Channel<F> {
         has_greeting: bool,
         request: &[u8],
     ) -> Result<Option<Call<'s, F>>> {
-        if self.options.needs_timer() || subchannel.room.is_awaited() {
+        if self.options.needs_timer() || subchannel.is_room_awaited() {
             return Ok(None);
         }
         let params = RequestParams {
@@ -195,9 +197,11 @@ impl<'s, F: Framing> Call<'s, F> {
         params: RequestParams,
         request: &[u8],
     ) -> Result<Option<Self>> {
+        // The time of the first item begins when the caller waits for it, and the caller then has a waker.
+        let awaits_items = F::HAS_IDS && params.has_items;
         // A waker is the user's code. The waker is cloned before the lock is taken, and, if there is no room, dropped
         // after the guard, which is declared later.
-        let waker = waker.clone();
+        let waker = (!awaits_items).then(|| waker.clone());
         let mut guard = subchannel.lock();
         let state = &mut *guard;
         if !state.has_room(&subchannel.options) || params.has_greeting && !state.is_greeted() {
@@ -216,8 +220,8 @@ impl<'s, F: Framing> Call<'s, F> {
             state.queue.notice_before(offset, framing, notice);
         }
         let slot = state.calls.insert::<F>(offset, waker);
-        if F::HAS_IDS && params.has_items {
-            state.calls.items.open(slot);
+        if awaits_items {
+            state.calls.items.insert(slot, Messages::default());
         }
         let generation = state.generation;
         Subchannel::unlock_and_wake_driver(guard);
@@ -252,15 +256,9 @@ impl<'s, F: Framing> Call<'s, F> {
         Poll::Pending
     }
 
-    /// Drops the waker that was registered with the request, until the caller waits.
-    #[cold]
-    pub(super) fn forget_waker(&self) {
-        let mut waker = None;
-        if let Some(slot) = self.slot {
-            let mut state = self.origin.subchannel.lock();
-            state.calls.set_waker(slot, &mut waker);
-        }
-        // `waker` is dropped here, without the lock, because wakers are the user's code.
+    /// Like [`poll_reply`](Self::poll_reply), as a future.
+    pub(super) async fn reply(&mut self) -> Result<Reply, Box<FailedCall>> {
+        poll_fn(|cx| self.poll_reply(cx)).await
     }
 
     /// Returns the slot, which the caller must then abandon.

@@ -1,25 +1,27 @@
 //! The task that reads and writes for all callers of a channel.
 
 use std::{
-    future::poll_fn,
+    convert::Infallible,
+    future::{pending, poll_fn},
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
     pending_calls::{FailedCall, PendingCall},
     subchannel::Subchannel,
-    subchannel_state::{SubchannelState, tick_limit},
-    ticker::Ticker,
-    upkeep::Upkeep,
+    subchannel_state::{SubchannelState, tick_limit, ticks_in},
 };
 use crate::{
     Error,
     client::{
         connection::Connection,
         fault::{Fault, UNEXPECTED},
-        options::CLOSE_TIMEOUT,
+        options::{CLOSE_TIMEOUT, MAX_TIMEOUT},
         replies::Received,
         requests::payload,
         timer::Timer,
@@ -43,21 +45,18 @@ pub(super) struct Driver<F: Framing> {
     has_woken_callers: bool,
     /// The wakers of callers, which are woken once the state is unlocked.
     wakers: Vec<Waker>,
-    /// Ends calls that are late, and finds cancels without an answer. The ticker runs while slots are in use, so that a
-    /// call reads no clock.
-    ticker: Option<Ticker>,
-    upkeep: Option<Upkeep<F>>,
-    /// Whether a call was answered, or an event or an item has come.
-    has_worked: bool,
+    /// The time between two ticks, if calls or cancels have a limit.
+    tick_period: Option<Duration>,
+    /// End calls that are late, and find cancels without an answer. A call counts ticks instead of reading the clock. There
+    /// are ticks while slots are in use.
+    ticks: Option<Interval>,
 }
 
 impl<F: Framing> Driver<F> {
     /// Lets calls use `connection`, which the driver then serves.
     pub(super) fn attach(subchannel: &Arc<Subchannel<F>>, connection: Connection<F>) -> Self {
         let subchannel = Arc::clone(subchannel);
-        let ticker = tick_limit::<F>(&subchannel.options).map(Ticker::new);
-        let connector = subchannel.connector.as_ref();
-        let upkeep = connector.and_then(|it| Upkeep::new(&it.upkeep, it.backoff));
+        let tick_limit = tick_limit::<F>(&subchannel.options);
         let mut wakers = Vec::new();
         let mut wire = subchannel.attach(connection, &mut wakers);
         wake_all(wakers.drain(..));
@@ -69,22 +68,24 @@ impl<F: Framing> Driver<F> {
             wire,
             has_woken_callers: false,
             wakers,
-            ticker,
-            upkeep,
-            has_worked: false,
+            tick_period: tick_limit.map(|limit| {
+                let period = limit / ticks_in(limit);
+                period.clamp(Duration::from_millis(1), MAX_TIMEOUT)
+            }),
+            ticks: None,
         }
     }
 
     /// Serves the only connection of a channel.
     pub(super) async fn run(mut self) {
-        self.serve().await;
+        self.serve(pending()).await;
     }
 
-    /// Reads and writes until the connection ends, and closes it. Returns why it has ended. A panic of the framing, or of a
-    /// stream of the user's, ends it.
-    pub(super) async fn serve(&mut self) -> Arc<Fault> {
+    /// Reads and writes until the connection ends, and closes it. Returns why it has ended. Polls `upkeep` meanwhile. A
+    /// panic of the framing, or of a stream of the user's, ends the connection.
+    pub(super) async fn serve(&mut self, upkeep: impl Future<Output = Infallible>) -> Arc<Fault> {
         let ended = {
-            let mut serving = pin!(self.read_and_write());
+            let mut serving = pin!(self.read_and_write(upkeep));
             poll_fn(|cx| poll_caught(serving.as_mut(), cx)).await
         };
         ended.unwrap_or_else(|payload| {
@@ -97,16 +98,14 @@ impl<F: Framing> Driver<F> {
     }
 
     /// Reads and writes until the connection fails, or is not needed any more. Then closes it.
-    async fn read_and_write(&mut self) -> Arc<Fault> {
+    async fn read_and_write(&mut self, upkeep: impl Future<Output = Infallible>) -> Arc<Fault> {
+        let mut upkeep = pin!(upkeep);
         let fault = poll_fn(|cx| match self.poll(cx) {
             Poll::Ready(fault) => Poll::Ready(fault),
             Poll::Pending => match self.poll_ticks(cx) {
                 Poll::Ready(fault) => Poll::Ready(fault),
                 Poll::Pending => {
-                    if let Some(upkeep) = &mut self.upkeep {
-                        let offset = self.wire.end_offset();
-                        upkeep.poll(cx, &self.subchannel, offset, self.has_worked);
-                    }
+                    let _: Poll<Infallible> = upkeep.as_mut().poll(cx);
                     Poll::Pending
                 }
             },
@@ -123,19 +122,9 @@ impl<F: Framing> Driver<F> {
         fault
     }
 
-    /// Returns `true` if a call was answered, or an event or an item has come.
-    pub(super) const fn has_worked(&self) -> bool {
-        self.has_worked
-    }
-
     /// Returns `true` if no call is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.subchannel.lock().is_idle()
-    }
-
-    /// Returns the connection that was opened to replace this one.
-    pub(super) fn take_replacement(&mut self) -> Option<Connection<F>> {
-        self.upkeep.as_mut()?.take_replacement()
     }
 
     /// Shuts the sending half down, which may take up to [`CLOSE_TIMEOUT`] if the server does not read. A call that comes
@@ -201,14 +190,7 @@ impl<F: Framing> Driver<F> {
             return Err(fault);
         }
         if !self.has_woken_callers && wire.has_unparsed() {
-            let delivery = Delivery {
-                subchannel,
-                state,
-                wire,
-                wakers: &mut self.wakers,
-                has_worked: &mut self.has_worked,
-            };
-            delivery.run()?;
+            deliver(subchannel, state, wire, &mut self.wakers)?;
         }
         if wire.is_exhausted() {
             return Err(wire.fault_or(Fault::Eof));
@@ -220,13 +202,11 @@ impl<F: Framing> Driver<F> {
         } else {
             state.hand_over(wire);
             // The waker is registered also while requests are sent: the server may never read again, and then the
-            // first call must start the ticker, and the last clone must end the driver.
+            // first call must start the ticks, and the last clone must end the driver.
             state.driver.replace(waker)
         };
-        if let Some(ticker) = &mut self.ticker
-            && state.calls.len() > 0
-        {
-            ticker.start();
+        if self.ticks.is_none() && state.calls.len() > 0 {
+            self.ticks = self.tick_period.map(start_ticks);
         }
         subchannel.unlock_and_offer_room(guard);
         drop(former);
@@ -235,11 +215,8 @@ impl<F: Framing> Driver<F> {
 
     /// Ends calls that are late.
     fn poll_ticks(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
-        let Some(ticker) = &mut self.ticker else {
-            return Poll::Pending;
-        };
-        loop {
-            ready!(ticker.poll_tick(cx));
+        while let Some(ticks) = &mut self.ticks {
+            ready!(ticks.poll_tick(cx));
             let limit = self.subchannel.options.reply_timeout.unwrap_or_default();
             let (is_alive, overdue, is_idle) = {
                 let mut state = self.subchannel.lock();
@@ -250,139 +227,139 @@ impl<F: Framing> Driver<F> {
                 self.wire.time_out(limit);
                 return self.wire.poll_stopped(cx);
             }
+            if F::HAS_IDS && !self.wakers.is_empty() {
+                // The next poll sends the cancels of the late calls.
+                cx.waker().wake_by_ref();
+            }
             wake_all(self.wakers.drain(..));
             if overdue > 0 && 2 * overdue >= self.subchannel.options.max_in_flight {
                 let reason = "the server does not answer cancels (`max_in_flight`)";
                 return Poll::Ready(Fault::Broken(reason).into());
             }
             if is_idle {
-                ticker.stop();
-            }
-            if F::HAS_IDS {
-                // The next poll sends the cancels of late calls.
-                cx.waker().wake_by_ref();
+                self.ticks = None;
             }
         }
+        Poll::Pending
     }
 }
 
-/// Delivers what has arrived to the callers.
-struct Delivery<'a, F: Framing> {
-    subchannel: &'a Subchannel<F>,
-    state: &'a mut SubchannelState<F>,
-    wire: &'a mut Wire,
-    wakers: &'a mut Vec<Waker>,
-    has_worked: &'a mut bool,
+/// Starts the ticks, with the first one a period from now.
+#[cold]
+fn start_ticks(period: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + period, period);
+    // After a pause of the whole process, calls get that time in addition.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
-impl<F: Framing> Delivery<'_, F> {
-    /// Completes calls with what has arrived, for a quarter of the bytes in flight at a time.
-    fn run(mut self) -> Result<(), Arc<Fault>> {
-        self.state.calls.record_arrival();
-        let sent = self.wire.sent();
-        let mut oldest = self.state.calls.oldest();
-        let begin = oldest.map_or(sent, |oldest| oldest.offset);
-        let enough = begin + write_threshold(sent.saturating_sub(begin));
-        let mut answers = 0;
-        let delivered = loop {
-            // The call that the next message is for.
-            let mut call = oldest;
-            let SubchannelState {
-                framing,
-                calls,
-                peer,
-                ..
-            } = &mut *self.state;
-            let received = self.wire.next_received(framing, |id| {
-                if F::HAS_IDS {
-                    call = calls.with_id(id);
-                }
-                Expected::reply_to::<F>(call.map(|call| call.offset))
-            });
-            match (received, call) {
-                (Ok(Some(Received::Message(range))), Some(call))
-                    if !F::HAS_IDS || !calls.has_parts(call.index) =>
-                {
-                    answers += 1;
-                    let reply = Ok(self.wire.message(range));
-                    calls.complete::<F>(call.index, reply, peer, self.wakers);
-                }
-                (Ok(Some(received)), call) => match self.deliver_other(received, call) {
+/// Completes calls with what has arrived, for a quarter of the bytes in flight at a time.
+fn deliver<F: Framing>(
+    subchannel: &Subchannel<F>,
+    state: &mut SubchannelState<F>,
+    wire: &mut Wire,
+    wakers: &mut Vec<Waker>,
+) -> Result<(), Arc<Fault>> {
+    state.calls.record_arrival();
+    let sent = wire.sent();
+    let mut oldest = state.calls.oldest();
+    let begin = oldest.map_or(sent, |oldest| oldest.offset);
+    let enough = begin + write_threshold(sent.saturating_sub(begin));
+    let mut answers = 0;
+    let delivered = loop {
+        // The call that the next message is for.
+        let mut call = oldest;
+        let received = wire.next_received(&mut state.framing, |id| {
+            if F::HAS_IDS {
+                call = state.calls.with_id(id);
+            }
+            Expected::reply_to::<F>(call.map(|call| call.offset))
+        });
+        match (received, call) {
+            (Ok(Some(Received::Message(range))), Some(call))
+                if !F::HAS_IDS || !state.calls.has_parts(call.index) =>
+            {
+                answers += 1;
+                let reply = Ok(wire.message(range));
+                (state.calls).complete::<F>(call.index, reply, &state.peer, wakers);
+            }
+            (Ok(Some(received)), call) => {
+                match deliver_other(subchannel, state, wire, received, call, wakers) {
                     Ok(is_answer) => answers += u64::from(is_answer),
                     Err(fault) => break Err(fault),
-                },
-                (Ok(None), _) => break Ok(()),
-                (Err(fault), _) => break Err(fault),
-            }
-            oldest = self.state.calls.oldest();
-            if oldest.is_some_and(|oldest| oldest.offset >= enough) {
-                // Now these callers can send again while the others still wait.
-                break Ok(());
-            }
-        };
-        let answered = oldest.map_or(sent, |oldest| oldest.offset);
-        self.wire.forget_requests(answered);
-        *self.has_worked |= answers > 0;
-        if let Some(budget) = self.subchannel.stats.budget() {
-            budget.deposit(answers);
-        }
-        delivered
-    }
-
-    /// Delivers what is not a whole reply to a call, with the call that it is for. Returns `true` if it has answered
-    /// the call.
-    #[cold]
-    fn deliver_other(
-        &mut self,
-        received: Received,
-        call: Option<PendingCall>,
-    ) -> Result<bool, Arc<Fault>> {
-        let (subchannel, wire) = (self.subchannel, &*self.wire);
-        let max_reply_len = subchannel.options.reply_len();
-        let SubchannelState { calls, peer, .. } = &mut *self.state;
-        let call = match (&received, call) {
-            (Received::Event(event), _) => {
-                let event = wire.message(event.clone());
-                subchannel.subscribers.publish(event, peer, self.wakers);
-                *self.has_worked = true;
-                return Ok(false);
-            }
-            (Received::Notice, _) => return Ok(false),
-            (_, None) => return Err(Fault::Broken(UNEXPECTED).into()),
-            (_, Some(call)) => call,
-        };
-        let index = call.index;
-        let added = match received {
-            Received::Item(item) if calls.items.is_open(index) => {
-                if !calls.add_item(index, wire.message(item), self.wakers) {
-                    return Err(Fault::Broken("the server sent items without credit").into());
                 }
-                *self.has_worked = true;
-                Ok(())
             }
-            Received::Item(_) => Err(FailedCall::without_retry(Error::streamed(peer)).into()),
-            Received::Part(part) => calls.add_part(index, wire.message(part), max_reply_len, peer),
-            Received::Message(rest) => {
-                let added = calls.add_part(index, wire.message(rest), max_reply_len, peer);
-                calls.complete::<F>(index, added.map(|()| &[][..]), peer, self.wakers);
-                return Ok(true);
-            }
-            received => {
-                let error = received.into_error(peer, max_reply_len);
-                let is_kept = subchannel.keeps_requests && error.is_retryable();
-                let request = is_kept.then(|| payload::<F>(wire.request_bytes(call.offset)));
-                let request = request.flatten();
-                let failure = FailedCall { error, request };
-                let is_answer = failure.is_answer();
-                calls.complete::<F>(index, Err(failure.into()), peer, self.wakers);
-                return Ok(is_answer);
-            }
-        };
-        if let Err(failure) = added {
-            self.state.fail_and_cancel(index, failure, self.wakers);
+            (Ok(None), _) => break Ok(()),
+            (Err(fault), _) => break Err(fault),
         }
-        Ok(false)
+        oldest = state.calls.oldest();
+        if oldest.is_some_and(|oldest| oldest.offset >= enough) {
+            // Now these callers can send again while the others still wait.
+            break Ok(());
+        }
+    };
+    wire.forget_requests(oldest.map_or(sent, |oldest| oldest.offset));
+    state.has_worked |= answers > 0;
+    if let Some(budget) = subchannel.stats.budget() {
+        budget.deposit(answers);
     }
+    delivered
+}
+
+/// Delivers what is not a whole reply to a call, with the call that it is for. Returns `true` if it has answered the call.
+#[cold]
+fn deliver_other<F: Framing>(
+    subchannel: &Subchannel<F>,
+    state: &mut SubchannelState<F>,
+    wire: &Wire,
+    received: Received,
+    call: Option<PendingCall>,
+    wakers: &mut Vec<Waker>,
+) -> Result<bool, Arc<Fault>> {
+    let max_reply_len = subchannel.options.reply_len();
+    let SubchannelState { calls, peer, .. } = &mut *state;
+    let call = match (&received, call) {
+        (Received::Event(event), _) => {
+            let event = wire.message(event.clone());
+            subchannel.subscribers.publish(event, peer, wakers);
+            state.has_worked = true;
+            return Ok(false);
+        }
+        (Received::Notice, _) => return Ok(false),
+        (_, None) => return Err(Fault::Broken(UNEXPECTED).into()),
+        (_, Some(call)) => call,
+    };
+    let index = call.index;
+    let added = match received {
+        Received::Item(item) if calls.items.contains_key(&index) => {
+            if !calls.add_item(index, wire.message(item), wakers) {
+                return Err(Fault::Broken("the server sent items without credit").into());
+            }
+            state.has_worked = true;
+            Ok(())
+        }
+        Received::Item(_) => Err(FailedCall::without_retry(Error::streamed(peer)).into()),
+        Received::Part(part) => calls.add_part(index, wire.message(part), max_reply_len, peer),
+        Received::Message(rest) => {
+            let added = calls.add_part(index, wire.message(rest), max_reply_len, peer);
+            calls.complete::<F>(index, added.map(|()| &[][..]), peer, wakers);
+            return Ok(true);
+        }
+        received => {
+            let error = received.into_error(peer, max_reply_len);
+            let is_kept = subchannel.keeps_requests && error.is_retryable();
+            let request = is_kept.then(|| payload::<F>(wire.request_bytes(call.offset)));
+            let request = request.flatten();
+            let failure = FailedCall { error, request };
+            let is_answer = failure.is_answer();
+            calls.complete::<F>(index, Err(failure.into()), peer, wakers);
+            return Ok(is_answer);
+        }
+    };
+    if let Err(failure) = added {
+        state.fail_and_cancel(index, failure, wakers);
+    }
+    Ok(false)
 }
 
 impl<F: Framing> Drop for Driver<F> {

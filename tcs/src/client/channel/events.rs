@@ -19,6 +19,8 @@ use futures_core::Stream;
 use tokio::task::JoinSet;
 
 use super::{Channel, pool::Pool, subscribers::Subscriber};
+#[cfg(feature = "stream")]
+use crate::client::owned::Owned;
 use crate::{
     Error, Result,
     client::{event_queue::Entry, requests::encode_unframed},
@@ -26,10 +28,10 @@ use crate::{
     framing::Framing,
     limit::check_events,
     protocol::{CallOwned, Contract, Pushes},
-    runtime::{Instead, inside_runtime},
+    runtime::inside_runtime,
 };
 
-/// What the events of a [`Channel`] are, from [`Events::next`].
+/// An event of a [`Channel`], or a gap in its events, from [`Events::next`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChannelEvent<E> {
@@ -79,6 +81,9 @@ impl<F: Framing> Channel<F> {
     ///
     /// Each value that this method returns receives each event. With [several
     /// connections](crate::client::ChannelOptions::connections), it receives the events of all of them.
+    ///
+    /// With framings that do not announce events, all protocols that are used over a channel must recognize them in the same
+    /// way. The channel keeps the first [`Pushes::is_push`], or [`IS_EVENT`](Contract::IS_EVENT) of a call.
     pub fn events<P>(&self) -> Events<P>
     where
         P: Contract<Framing = F> + Pushes,
@@ -239,7 +244,7 @@ impl<P: Contract + Pushes> Events<P> {
         loop {
             if let Some(subscription) = &mut self.subscription {
                 if subscription.must_renew {
-                    inside_runtime("next()", Instead::Nothing)?;
+                    inside_runtime("next()")?;
                     subscription.must_renew = false;
                     let (channel, request) =
                         (self.channel.clone(), Arc::clone(&subscription.request));
@@ -281,37 +286,23 @@ impl<P: Contract + Pushes> Events<P> {
     }
 }
 
-/// The events of a channel that borrow nothing, as a [`Stream`] (feature `stream`), from [`Events::owned`].
-///
-/// The stream ends after the error that says why there are no more connections.
-#[cfg(feature = "stream")]
-#[must_use = "streams do nothing unless polled"]
-pub struct OwnedEvents<P: Contract, T> {
-    events: Events<P>,
-    is_over: bool,
-    marker: PhantomData<fn() -> T>,
-}
-
 #[cfg(feature = "stream")]
 impl<P: Contract> Events<P> {
     /// Returns the events as a `futures_core::Stream` of `ChannelEvent<T>` (feature `stream`).
     ///
-    /// `T` is a type of the events that borrows nothing, such as `String` where the events are `&str`.
-    pub fn owned<T>(self) -> OwnedEvents<P, T>
+    /// `T` is a type of the events that borrows nothing, such as `String` where the events are `&str`. The stream ends
+    /// after the error that says why there are no more connections.
+    pub fn owned<T>(self) -> Owned<Self, T>
     where
         P: Pushes,
         T: for<'a> Decode<'a, <P as Pushes>::Format>,
     {
-        OwnedEvents {
-            events: self,
-            is_over: false,
-            marker: PhantomData,
-        }
+        Owned::new(self)
     }
 }
 
 #[cfg(feature = "stream")]
-impl<P, T> Stream for OwnedEvents<P, T>
+impl<P, T> Stream for Owned<Events<P>, T>
 where
     P: Contract + Pushes,
     T: for<'a> Decode<'a, <P as Pushes>::Format>,
@@ -329,16 +320,9 @@ where
             self.is_over = true;
             return Poll::Ready(Some(Err(error)));
         }
-        let entry = ready!(self.events.poll_entry(cx));
-        self.is_over = entry.is_err() && self.events.subscriber.is_closed();
-        Poll::Ready(Some(entry.and_then(|entry| self.events.decode(entry))))
-    }
-}
-
-#[cfg(feature = "stream")]
-impl<P: Contract, T> fmt::Debug for OwnedEvents<P, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OwnedEvents").field(&self.events).finish()
+        let entry = ready!(self.inner.poll_entry(cx));
+        self.is_over = entry.is_err() && self.inner.subscriber.is_closed();
+        Poll::Ready(Some(entry.and_then(|entry| self.inner.decode(entry))))
     }
 }
 

@@ -5,22 +5,27 @@ use std::{
     future::poll_fn,
     marker::PhantomData,
     ops::Range,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 #[cfg(feature = "stream")]
+use std::pin::Pin;
+
+#[cfg(feature = "stream")]
 use futures_core::Stream;
 
-use super::{Channel, call::RequestParams, metrics::Start, reply::Reply, subchannel::Subchannel};
+use super::{Channel, call::RequestParams, reply::Reply, stats::Start, subchannel::Subchannel};
+#[cfg(feature = "stream")]
+use crate::client::owned::Owned;
 use crate::{
     Error, Peer, Result,
     buffer::Messages,
     client::{
-        deadline::{DeadlineTimer, PassedLimit},
+        deadline::{CallDeadline, PassedLimit},
         exchanges::ItemCredit,
         requests::encode_unframed,
+        timer::Timer,
     },
     format::{Decode, Frame, Writer},
     framing::{Framing, HasIds},
@@ -47,7 +52,8 @@ pub struct ChannelItems<P: Contract> {
     generation: u64,
     /// The slot of the request, until the stream has ended.
     slot: Option<u32>,
-    deadline: Option<DeadlineTimer>,
+    deadline: Option<CallDeadline>,
+    timer: Timer,
     start: Start,
     /// The items that were taken from the slot.
     items: Messages,
@@ -112,26 +118,25 @@ impl<F: Framing> Channel<F> {
         }
         let start = Start::now();
         let count_failure = |_: &Error| self.pool.stats.count_failure();
-        let mut deadline = self.begin_deadline()?;
+        let deadline = self.begin_deadline()?;
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
         let request = encode_unframed(encode, self.pool.options.max_frame_len);
         let request = request.inspect_err(count_failure)?;
         let params = RequestParams {
             has_greeting: P::HAS_GREETING,
             has_items: true,
-            deadline: deadline.as_ref().map(DeadlineTimer::deadline),
+            deadline: deadline.map(|it| it.at),
         };
         let chosen = self.pool.choose_for_call();
-        let queued = self.wait_for_room(chosen, params, &request, deadline.as_mut());
+        let queued = self.wait_for_room(chosen, params, &request, deadline);
         let (call, subchannel) = queued.await.inspect_err(count_failure)?;
-        // The time of the first item begins when `next` waits for it.
-        call.forget_waker();
         Ok(ChannelItems {
             channel: self.clone(),
             generation: call.origin.generation,
             slot: call.into_slot(),
             subchannel: Arc::clone(subchannel),
             deadline,
+            timer: Timer::default(),
             start,
             items: Messages::default(),
             credit: ItemCredit::default(),
@@ -210,18 +215,18 @@ impl<P: Contract + Streams> ChannelItems<P> {
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Range<usize>>>> {
         loop {
             if let Some(item) = self.next_taken() {
-                let late = self.deadline.as_ref().and_then(DeadlineTimer::passed);
+                let late = self.deadline.and_then(|it| it.passed());
                 return Poll::Ready(late.map_or(Ok(Some(item)), |late| Err(self.give_up(late))));
             }
             let Some(slot) = self.slot else {
                 return Poll::Ready(Ok(None));
             };
             let mut state = self.subchannel.lock();
-            if state.calls.items.take(slot, &mut self.items) {
+            if state.calls.take_items(slot, &mut self.items) {
                 continue;
             }
             if let Some(result) = state.calls.take_result(slot) {
-                state.calls.items.close(slot);
+                state.calls.items.remove(&slot);
                 self.subchannel.unlock_and_offer_room(state);
                 self.slot = None;
                 let totals = &self.channel.pool.stats;
@@ -240,11 +245,11 @@ impl<P: Contract + Streams> ChannelItems<P> {
             }
             drop(state);
             self.subchannel.set_waker(slot, cx.waker());
-            let Some(deadline) = &mut self.deadline else {
+            let Some(deadline) = self.deadline else {
                 return Poll::Pending;
             };
-            let late = ready!(Pin::new(deadline).poll(cx));
-            return Poll::Ready(Err(self.give_up(late)));
+            ready!(self.timer.poll_until(deadline.at, cx));
+            return Poll::Ready(Err(self.give_up(deadline.late)));
         }
     }
 
@@ -275,43 +280,23 @@ impl<P: Contract + Streams> ChannelItems<P> {
     }
 }
 
-/// The items of a streamed reply that borrow nothing, as a [`Stream`] (feature `stream`), from [`ChannelItems::owned`].
-///
-/// The stream ends after the last item, and after an error that ends the reply. [`into_inner`](Self::into_inner) then
-/// returns the [`ChannelItems`], for the reply.
-#[cfg(feature = "stream")]
-#[must_use = "streams do nothing unless polled"]
-pub struct OwnedChannelItems<P: Contract, T> {
-    items: ChannelItems<P>,
-    marker: PhantomData<fn() -> T>,
-}
-
 #[cfg(feature = "stream")]
 impl<P: Contract + Streams> ChannelItems<P> {
     /// Returns the items as a `futures_core::Stream` of `T` (feature `stream`).
     ///
-    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`.
-    pub fn owned<T>(self) -> OwnedChannelItems<P, T>
+    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`. The stream ends after
+    /// the last item, and after an error that ends the reply. [`Owned::into_inner`] then returns the [`ChannelItems`], for
+    /// the reply.
+    pub fn owned<T>(self) -> Owned<Self, T>
     where
         T: for<'a> Decode<'a, <P as Streams>::Format>,
     {
-        OwnedChannelItems {
-            items: self,
-            marker: PhantomData,
-        }
+        Owned::new(self)
     }
 }
 
 #[cfg(feature = "stream")]
-impl<P: Contract, T> OwnedChannelItems<P, T> {
-    /// Returns the items that are left, and the reply.
-    pub fn into_inner(self) -> ChannelItems<P> {
-        self.items
-    }
-}
-
-#[cfg(feature = "stream")]
-impl<P, T> Stream for OwnedChannelItems<P, T>
+impl<P, T> Stream for Owned<ChannelItems<P>, T>
 where
     P: Contract + Streams,
     T: for<'a> Decode<'a, <P as Streams>::Format>,
@@ -319,17 +304,8 @@ where
     type Item = Result<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        let item = ready!(self.items.poll_item(cx)).transpose();
-        Poll::Ready(item.map(|item| item.and_then(|item| self.items.decode(item))))
-    }
-}
-
-#[cfg(feature = "stream")]
-impl<P: Contract, T> fmt::Debug for OwnedChannelItems<P, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OwnedChannelItems")
-            .field(&self.items)
-            .finish()
+        let item = ready!(self.inner.poll_item(cx)).transpose();
+        Poll::Ready(item.map(|item| item.and_then(|item| self.inner.decode(item))))
     }
 }
 

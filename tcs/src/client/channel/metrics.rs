@@ -1,7 +1,5 @@
 //! Publishes the numbers of channels through the crate `metrics`, with the feature of this name.
 
-use std::time::Instant;
-
 use ::metrics::{Counter, Gauge, Histogram, Unit, counter, describe_histogram, gauge, histogram};
 
 const CALL_DURATION: &str = "tcs_client_call_duration_seconds";
@@ -9,24 +7,14 @@ const CALL_DURATION: &str = "tcs_client_call_duration_seconds";
 /// The metrics of one channel, added to those of the others. The handles are kept, because finding them takes longer
 /// than a cheap call.
 pub(super) struct Metrics {
-    open: Gauge,
-    connects: Counter,
-    failed_connects: Counter,
-    losses: Counter,
-    retries: Counter,
-    answered: Counter,
-    failed: Counter,
-    duration: Histogram,
-}
-
-/// When a call began.
-#[derive(Clone, Copy)]
-pub(super) struct Start(Instant);
-
-impl Start {
-    pub(super) fn now() -> Self {
-        Self(Instant::now())
-    }
+    pub(super) open: Gauge,
+    pub(super) connects: Counter,
+    pub(super) failed_connects: Counter,
+    pub(super) losses: Counter,
+    pub(super) retries: Counter,
+    pub(super) answered: Counter,
+    pub(super) failed: Counter,
+    pub(super) duration: Histogram,
 }
 
 impl Metrics {
@@ -47,35 +35,5 @@ impl Metrics {
             failed: counter!(calls, "outcome" => "failed"),
             duration: histogram!(CALL_DURATION),
         }
-    }
-
-    pub(super) fn count_connect(&self) {
-        self.connects.increment(1);
-        self.open.increment(1.0);
-    }
-
-    pub(super) fn count_end(&self) {
-        self.open.decrement(1.0);
-    }
-
-    pub(super) fn count_failed_connect(&self) {
-        self.failed_connects.increment(1);
-    }
-
-    pub(super) fn count_loss(&self) {
-        self.losses.increment(1);
-    }
-
-    pub(super) fn count_retry(&self) {
-        self.retries.increment(1);
-    }
-
-    pub(super) fn record_answer(&self, start: Start) {
-        self.answered.increment(1);
-        self.duration.record(start.0.elapsed());
-    }
-
-    pub(super) fn count_failure(&self) {
-        self.failed.increment(1);
     }
 }

@@ -10,8 +10,8 @@
 //! call ── request ──────►│ RequestQueue            │────► Reconnector
 //!    ◄─── reply ─────────│ PendingCalls            │◄────   Connector  opens a Connection
 //!                        │ Link: is it connected?  │        Driver     reads and writes its Wire
-//!                        └─────────────────────────┘          Upkeep   pings, closes, replaces
-//! Events ◄───────────────  Subscribers  ◄─────────────────    Ticker   ends late calls
+//!                        └─────────────────────────┘          upkeep   pings, closes, replaces
+//! Events ◄───────────────  Subscribers  ◄─────────────────
 //! ```
 //!
 //! A call goes like this:
@@ -41,16 +41,12 @@ use crate::{
     format::{Decode, Encode as _, Frame, Writer},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol},
-    runtime::{Instead, inside_runtime, inside_runtime_with_clock},
+    runtime::{inside_runtime, inside_runtime_with_clock},
     transport::Address,
 };
 
-#[cfg(feature = "stream")]
-pub use events::OwnedEvents;
 pub use events::{ChannelEvent, Events};
 pub use items::ChannelItems;
-#[cfg(feature = "stream")]
-pub use items::OwnedChannelItems;
 pub use options::ChannelOptions;
 pub use stats::ChannelState;
 
@@ -61,13 +57,8 @@ mod connector;
 mod driver;
 mod events;
 mod health;
-mod hedge;
-mod item_queues;
 mod items;
 #[cfg(feature = "metrics")]
-mod metrics;
-#[cfg(not(feature = "metrics"))]
-#[path = "no_metrics.rs"]
 mod metrics;
 #[cfg(test)]
 mod models;
@@ -84,7 +75,6 @@ mod stats;
 mod subchannel;
 mod subchannel_state;
 mod subscribers;
-mod ticker;
 mod upkeep;
 
 /// A client for an application: many tasks share it, and it reconnects. It is cheap to clone, and each clone can call at
@@ -219,6 +209,7 @@ mod upkeep;
 /// }
 /// # fn main() { std::hint::black_box(share as fn(_)); }
 /// ```
+#[doc(alias("pool", "reconnect", "retry"))]
 pub struct Channel<F: Framing = LengthPrefixed> {
     pool: Arc<Pool<F>>,
     options: CallOptions,
@@ -543,7 +534,7 @@ impl<F: Framing> Connection<F> {
         let options = self.exchanges.options().clone();
         match tick_limit::<F>(&options) {
             Some(_) => inside_runtime_with_clock("into_channel()")?,
-            None => inside_runtime("into_channel()", Instead::Nothing)?,
+            None => inside_runtime("into_channel()")?,
         }
         let pool = Pool::new(1, options, ChannelStats::new(None), None);
         if let [only] = &*pool.subchannels {

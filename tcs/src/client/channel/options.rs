@@ -1,6 +1,6 @@
 //! The settings of a channel, and how it is created from them.
 
-use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -11,7 +11,7 @@ use super::{
     Channel,
     backoff::Backoff,
     budget::RetryBudget,
-    connector::{Connector, OnConnect, Target},
+    connector::{Connector, Target},
     driver::Driver,
     pool::Pool,
     reconnector::Reconnector,
@@ -27,7 +27,7 @@ use crate::{
     },
     framing::{Framing, LengthPrefixed, Side},
     limit::check_zero,
-    runtime::{Instead, inside_runtime},
+    runtime::inside_runtime,
     sync::Mutex,
     transport::{Address, Stream},
 };
@@ -70,15 +70,10 @@ const MAX_CONNECTIONS: usize = 65_536;
 /// ```
 #[must_use = "options do nothing until `connect`, `connect_lazily` or `connect_blocking` uses them"]
 pub struct ChannelOptions<F: Framing = LengthPrefixed> {
-    targets: Vec<Target>,
-    options: ConnectOptions,
+    connector: Connector<F>,
     connections: usize,
-    on_connect: Option<OnConnect<F>>,
-    upkeep: UpkeepSettings,
-    backoff: Backoff,
     retries: bool,
     deadline: Option<Duration>,
-    marker: PhantomData<fn() -> F>,
 }
 
 impl<F: Framing> ChannelOptions<F> {
@@ -129,23 +124,25 @@ impl<F: Framing> ChannelOptions<F> {
 
     fn with_target(target: Target) -> Self {
         Self {
-            targets: vec![target],
-            options: ConnectOptions::new(),
+            connector: Connector {
+                options: ConnectOptions::new(),
+                targets: vec![target],
+                on_connect: None,
+                upkeep: UpkeepSettings {
+                    // A minute less than the idle timeout of a server.
+                    idle_timeout: Some(Duration::from_mins(4)),
+                    ping_interval: None,
+                    max_age: None,
+                },
+                backoff: Backoff {
+                    min: Duration::from_millis(100),
+                    max: Duration::from_secs(10),
+                },
+                address_stats: Mutex::default(),
+            },
             connections: 1,
-            on_connect: None,
-            upkeep: UpkeepSettings {
-                // A minute less than the idle timeout of a server.
-                idle_timeout: Some(Duration::from_mins(4)),
-                ping_interval: None,
-                max_age: None,
-            },
-            backoff: Backoff {
-                min: Duration::from_millis(100),
-                max: Duration::from_secs(10),
-            },
             retries: true,
             deadline: None,
-            marker: PhantomData,
         }
     }
 
@@ -164,7 +161,7 @@ impl<F: Framing> ChannelOptions<F> {
     /// [`connect`](Self::connect) makes one connection, to any of the addresses, and fails if no server answers. To start
     /// without one, use [`connect_lazily`](Self::connect_lazily).
     pub fn address(mut self, address: impl Into<Address>) -> Self {
-        self.targets.push(Target::Address(address.into()));
+        self.connector.targets.push(Target::Address(address.into()));
         self
     }
 
@@ -184,7 +181,7 @@ impl<F: Framing> ChannelOptions<F> {
 
     /// Sets the timeouts and limits of each connection, and TLS. Default: [`ConnectOptions::new`].
     pub fn connect_options(mut self, options: ConnectOptions) -> Self {
-        self.options = options;
+        self.connector.options = options;
         self
     }
 
@@ -270,7 +267,7 @@ impl<F: Framing> ChannelOptions<F> {
     where
         Fut: Future<Output = Result<Connection<F>>> + Send + 'static,
     {
-        self.on_connect = Some(Box::new(move |connection| Box::pin(prepare(connection))));
+        self.connector.on_connect = Some(Box::new(move |connection| Box::pin(prepare(connection))));
         self
     }
 
@@ -313,7 +310,7 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// Creating the channel returns an error for zero, and if `min` is longer than `max`. Default: 100 ms and 10 s.
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
-        self.backoff = Backoff {
+        self.connector.backoff = Backoff {
             min: min.min(MAX_TIMEOUT),
             max: max.min(MAX_TIMEOUT),
         };
@@ -326,7 +323,7 @@ impl<F: Framing> ChannelOptions<F> {
     /// request is sent while the server closes the connection. The time is accurate to within one eighth. Creating the
     /// channel returns an error for zero. Default: 4 minutes. `None` leaves it to the server.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.upkeep.idle_timeout = clamped(limit);
+        self.connector.upkeep.idle_timeout = clamped(limit);
         self
     }
 
@@ -340,7 +337,7 @@ impl<F: Framing> ChannelOptions<F> {
     /// from working: a server that is gone is found after about 15 minutes, or at the end of `idle_timeout`.
     /// Creating the channel returns an error for zero. Default: `None`.
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.upkeep.ping_interval = clamped(interval);
+        self.connector.upkeep.ping_interval = clamped(interval);
         self
     }
 
@@ -356,7 +353,7 @@ impl<F: Framing> ChannelOptions<F> {
     /// have to wait for its end. A connection without a call or an event during all of its time is closed, and the next
     /// call makes another. Creating the channel returns an error for zero. Default: `None`.
     pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.upkeep.max_age = clamped(limit);
+        self.connector.upkeep.max_age = clamped(limit);
         self
     }
 }
@@ -383,9 +380,9 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// Safe: dropping the future closes the connection.
     pub async fn connect(self) -> Result<Channel<F>> {
-        let number = self.targets.len();
+        let number = self.connector.targets.len();
         let channel = self.connect_lazily()?;
-        inside_runtime("connect()", Instead::Nothing)?;
+        inside_runtime("connect()")?;
         let mut failure = None;
         let failed = |error: Error| {
             // A rejected login is returned rather than that a server is down.
@@ -429,28 +426,30 @@ impl<F: Framing> ChannelOptions<F> {
             Channel::<F>::assert_framing();
         }
         self.check()?;
+        let connector = &mut self.connector;
         // Without pings in the framing, the interval does nothing.
-        if self.upkeep.ping_interval.is_some() && F::has_notices(Side::Client) {
-            self.options.keep_alive_with_pings();
+        if connector.upkeep.ping_interval.is_some() && F::has_notices(Side::Client) {
+            connector.options.keep_alive_with_pings();
         }
-        let (options, number) = (self.options.clone(), self.targets.len() * self.connections);
-        let connector = Arc::new(Connector {
-            options: self.options,
-            targets: self.targets,
-            on_connect: self.on_connect,
-            upkeep: self.upkeep,
-            backoff: self.backoff,
-            address_stats: Mutex::default(),
-        });
+        let number = connector.targets.len() * self.connections;
+        let options = connector.options.clone();
         let stats = ChannelStats::new(self.retries.then(RetryBudget::new));
-        let mut channel = Channel::over(Pool::new(number, options, stats, Some(&connector)));
+        let pool = Pool::new(number, options, stats, Some(&Arc::new(self.connector)));
+        let mut channel = Channel::over(pool);
         channel.options.deadline = self.deadline;
         Ok(channel)
     }
 
     fn check(&self) -> Result<()> {
-        self.options.check(F::MIN_MESSAGE_LEN)?;
-        for target in &self.targets {
+        let Connector {
+            options,
+            targets,
+            upkeep,
+            backoff,
+            ..
+        } = &self.connector;
+        options.check(F::MIN_MESSAGE_LEN)?;
+        for target in targets {
             if let Target::Address(address) = target {
                 address.check()?;
             }
@@ -461,7 +460,7 @@ impl<F: Framing> ChannelOptions<F> {
                 format_args!("is more than {MAX_CONNECTIONS}"),
             ));
         }
-        if self.backoff.min > self.backoff.max {
+        if backoff.min > backoff.max {
             return Err(Error::setting(
                 "backoff",
                 "has a longer first wait than the longest one",
@@ -471,13 +470,10 @@ impl<F: Framing> ChannelOptions<F> {
         check_zero(&[
             ("connections", self.connections == 0),
             ("deadline", is_zero(self.deadline)),
-            (
-                "backoff",
-                self.backoff.min.is_zero() || self.backoff.max.is_zero(),
-            ),
-            ("idle_timeout", is_zero(self.upkeep.idle_timeout)),
-            ("ping_interval", is_zero(self.upkeep.ping_interval)),
-            ("max_age", is_zero(self.upkeep.max_age)),
+            ("backoff", backoff.min.is_zero() || backoff.max.is_zero()),
+            ("idle_timeout", is_zero(upkeep.idle_timeout)),
+            ("ping_interval", is_zero(upkeep.ping_interval)),
+            ("max_age", is_zero(upkeep.max_age)),
         ])
     }
 }
@@ -525,6 +521,20 @@ mod tests {
         assert_eq!(keepalive::<Lines>(), Some(1));
     }
 
+    /// A test of the pages compares these with `docs/limits.md`, by the documentation of the settings.
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let options = ChannelOptions::<Lines>::new("127.0.0.1:1");
+        let connector = &options.connector;
+        let upkeep = &connector.upkeep;
+        assert_eq!(upkeep.idle_timeout, Some(Duration::from_mins(4)));
+        assert_eq!((upkeep.ping_interval, upkeep.max_age), (None, None));
+        assert_eq!(connector.backoff.min, Duration::from_millis(100));
+        assert_eq!(connector.backoff.max, Duration::from_secs(10));
+        assert_eq!((options.connections, options.deadline), (1, None));
+        assert!(options.retries);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn server_that_restarts_is_waited_for_until_the_longest_backoff_though_another_fails_for_good()
      {
@@ -538,7 +548,8 @@ mod tests {
             Box::pin(async { opened }) as _
         };
         let mut options = ChannelOptions::<LengthPrefixed>::over(wrong);
-        options.targets.push(Target::Stream(Box::new(restarts)));
+        let targets = &mut options.connector.targets;
+        targets.push(Target::Stream(Box::new(restarts)));
         let channel = options.connect().await.expect("one accepts");
         let answer = async move {
             let mut request = [0; 5];

@@ -1,14 +1,12 @@
 //! The calls of a connection that wait for their replies, oldest first.
 
-use std::{iter::successors, mem, task::Waker};
+use std::{collections::BTreeMap, iter::successors, mem, task::Waker};
 
-use super::{
-    item_queues::ItemQueues,
-    reply::{self, Reply},
-};
+use super::reply::{self, Reply};
 use crate::{
     Error, Execution, Peer,
-    framing::{FrameError, Framing},
+    buffer::Messages,
+    framing::{FrameError, Framing, Notice},
 };
 
 /// The index of no slot.
@@ -44,7 +42,8 @@ pub(super) struct PendingCalls {
     now: u32,
     /// The tick in which something arrived last.
     last_arrival: u32,
-    pub(super) items: ItemQueues,
+    /// The items of the streamed replies that were not taken, by the slots of their calls.
+    pub(super) items: BTreeMap<u32, Messages>,
 }
 
 /// A call whose reply is still to come.
@@ -130,7 +129,7 @@ impl PendingCalls {
             max_ticks,
             now: 0,
             last_arrival: 0,
-            items: ItemQueues::default(),
+            items: BTreeMap::new(),
         }
     }
 
@@ -173,12 +172,12 @@ impl PendingCalls {
     /// Adds a call whose request begins at `offset`. Returns the index of its slot.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn insert<F: Framing>(&mut self, offset: u64, waker: Waker) -> u32 {
+    pub(super) fn insert<F: Framing>(&mut self, offset: u64, waker: Option<Waker>) -> u32 {
         let (previous, now) = (self.newest, self.now);
         let index = match self.slots.get_mut(self.free as usize) {
             Some(slot) => {
                 slot.stage = Stage::Pending;
-                slot.waker = Some(waker);
+                slot.waker = waker;
                 slot.offset = offset;
                 slot.started = now;
                 if F::HAS_IDS {
@@ -199,12 +198,12 @@ impl PendingCalls {
     }
 
     #[cold]
-    fn add(&mut self, offset: u64, waker: Waker) -> u32 {
+    fn add(&mut self, offset: u64, waker: Option<Waker>) -> u32 {
         let index = index_of(self.slots.len());
         self.slots.push(Slot {
             stage: Stage::Pending,
             result: Ok(Vec::new()),
-            waker: Some(waker),
+            waker,
             offset,
             started: self.now,
             next: NONE,
@@ -235,7 +234,7 @@ impl PendingCalls {
     /// Exchanges the waker of a call. Returns `false` if the call has a result or items, so that no wake follows.
     #[cold]
     pub(super) fn set_waker(&mut self, index: u32, waker: &mut Option<Waker>) -> bool {
-        if self.items.has_items(index) {
+        if self.items.get(&index).is_some_and(|it| !it.is_empty()) {
             return false;
         }
         match self.slots.get_mut(index as usize) {
@@ -249,7 +248,7 @@ impl PendingCalls {
 
     /// Removes the caller of a call, whose reply is then dropped when it comes. Returns its waker.
     pub(super) fn abandon(&mut self, index: u32) -> Option<Waker> {
-        self.items.close(index);
+        self.items.remove(&index);
         let slot = self.slots.get_mut(index as usize)?;
         let waker = slot.waker.take();
         // Dropped, because a large reply must not keep its memory in the slot.
@@ -324,18 +323,36 @@ impl PendingCalls {
     /// Returns `true` if a streamed reply has not ended.
     #[cold]
     pub(super) fn has_streams(&self) -> bool {
-        self.items.indices().any(|index| self.is_pending(index))
+        self.items.keys().any(|index| self.is_pending(*index))
     }
 
     /// Adds an item of a streamed reply. Returns `false` if there are more items than the client has given credit for.
     #[cold]
     pub(super) fn add_item(&mut self, index: u32, item: &[u8], wakers: &mut Vec<Waker>) -> bool {
-        let is_added = self.items.push(index, item);
-        if is_added && let Some(slot) = self.slots.get_mut(index as usize) {
+        let Some(items) = self.items.get_mut(&index) else {
+            return true;
+        };
+        if items.cost() >= Notice::INITIAL_CREDIT as usize {
+            return false;
+        }
+        items.push(item);
+        if let Some(slot) = self.slots.get_mut(index as usize) {
             slot.started = self.now;
             wakers.extend(slot.waker.take());
         }
-        is_added
+        true
+    }
+
+    /// Exchanges the items that have come for those that were received. Returns `false` if none have come.
+    pub(super) fn take_items(&mut self, index: u32, received: &mut Messages) -> bool {
+        match self.items.get_mut(&index) {
+            Some(items) if !items.is_empty() => {
+                received.clear();
+                mem::swap(items, received);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Returns `true` if the reply to a call is still to come in time.
@@ -416,7 +433,7 @@ impl PendingCalls {
     #[cold]
     fn free_memory(&mut self) {
         self.slots = Vec::new();
-        self.items = ItemQueues::default();
+        self.items.clear();
         self.free = NONE;
     }
 

@@ -5,11 +5,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
-    connector::Connector, room::RoomSignal, stats::ChannelStats, subchannel::Subchannel,
-    subchannel_state::Link,
+    connector::Connector, stats::ChannelStats, subchannel::Subchannel, subchannel_state::Link,
 };
 use crate::{
     Error, Peer, Result,
@@ -25,7 +24,7 @@ pub(super) struct Pool<F: Framing> {
     pub(super) turn: Semaphore,
     /// The options of each connection.
     pub(super) options: ConnectOptions,
-    /// Returns `true` if a message is an event. For framings without notices.
+    /// Returns `true` if a message is an event. For framings without notices. That of the first protocol applies to all.
     is_event: OnceLock<fn(&[u8]) -> bool>,
     /// The whole pool, which this one keeps alive if it has only the first connection.
     whole: Option<Arc<Self>>,
@@ -39,7 +38,7 @@ impl<F: Framing> Pool<F> {
         stats: ChannelStats,
         connector: Option<&Arc<Connector<F>>>,
     ) -> Self {
-        let (stats, room) = (Arc::new(stats), RoomSignal::default());
+        let (stats, room) = (Arc::new(stats), watch::Sender::default());
         let subchannels = (0..number).map(|index| {
             let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
             let subchannel = Subchannel::new(options, index, stats, room, connector.cloned());
@@ -96,13 +95,6 @@ impl<F: Framing> Pool<F> {
             [only] => only,
             many => self.with_fewer_calls(many),
         }
-    }
-
-    /// Returns the connection for a call that the connection `failed` has rejected: another one, if one is open.
-    #[cold]
-    pub(super) fn choose_for_retry(&self, failed: usize) -> &Arc<Subchannel<F>> {
-        self.choose_other(failed)
-            .unwrap_or_else(|| self.choose_for_call())
     }
 
     /// Returns the least loaded of the other connections that are open. Prefers connections to another address, because

@@ -10,7 +10,10 @@ use tokio::{
 };
 use tracing::{Instrument as _, info_span};
 
-use super::{connector::Connector, driver::Driver, subchannel::Subchannel, subchannel_state::Link};
+use super::{
+    connector::Connector, driver::Driver, subchannel::Subchannel, subchannel_state::Link,
+    upkeep::keep_up,
+};
 use crate::{
     Error,
     client::{connection::Connection, fault::Fault},
@@ -89,12 +92,18 @@ impl<F: Framing> Reconnector<F> {
                 }
             }
             subchannel.lock().end_backoff();
+            let unwanted_since = Instant::now();
             wait_until(&subchannel.wanted, || {
                 subchannel.is_wanted() || is_released()
             })
             .await;
             if is_released() {
                 return None;
+            }
+            if unwanted_since.elapsed() >= connector.backoff.max {
+                // What failed so long ago is not why there is no connection.
+                let former = subchannel.lock().set_link(Link::Disconnected(None));
+                drop(former);
             }
             let connected = tokio::select! {
                 biased;
@@ -144,12 +153,14 @@ impl<F: Framing> Reconnector<F> {
         } else {
             tracing::debug!(%peer, "connected");
         }
-        let fault = driver.serve().await;
+        let mut replacement = None;
+        let upkeep = keep_up(subchannel, connector, &mut replacement);
+        let fault = driver.serve(upkeep).await;
         let was_idle = driver.is_idle();
         let error = fault.later_error(&peer);
         let lived = start.elapsed();
         // A server without requests works if it keeps its connection for longer than the channel would wait.
-        if driver.has_worked() || was_idle && lived >= connector.backoff.max {
+        if subchannel.lock().has_worked || was_idle && lived >= connector.backoff.max {
             self.failures = 0;
             self.lost_at = Some(Instant::now());
             lock(&connector.address_stats).record(peer.addr(), true);
@@ -157,7 +168,6 @@ impl<F: Framing> Reconnector<F> {
             self.failures = self.failures.saturating_add(1);
             lock(&connector.address_stats).record(peer.addr(), false);
         }
-        let replacement = driver.take_replacement();
         self.wait = if self.failures > 0 {
             connector.backoff.after(self.failures)
         } else if replacement.is_none() && fault.is_by_server() {
@@ -188,17 +198,22 @@ impl<F: Framing> Drop for Reconnector<F> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        error::Error as _,
+        future::pending,
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+        time::Duration,
+    };
 
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _, copy, duplex, split},
         runtime::{Builder, Runtime},
-        time::timeout,
+        time::{sleep, timeout},
     };
 
     use crate::{
-        Channel,
-        client::{ChannelEvent, ChannelOptions, Events},
+        Channel, ErrorKind,
+        client::{ChannelEvent, ChannelOptions, ConnectOptions, Events},
         format::Plain,
         framing::LengthPrefixed,
         protocol::{Contract, Pushes},
@@ -262,6 +277,39 @@ mod tests {
         match next.expect("it connects").expect("a runtime") {
             ChannelEvent::Event(event) => Some(event.to_owned()),
             _ => None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn loss_of_long_ago_is_no_cause_that_there_is_no_connection() {
+        for (idle, has_cause) in [(1, true), (3_600, false)] {
+            let opened = AtomicBool::new(false);
+            let options = ChannelOptions::<LengthPrefixed>::over(move || {
+                let is_first = !opened.swap(true, Relaxed);
+                async move {
+                    if !is_first {
+                        return pending().await;
+                    }
+                    let (near, mut far) = duplex(64);
+                    tokio::spawn(async move {
+                        let mut request = [0; 5];
+                        far.read_exact(&mut request).await?;
+                        far.write_all(&request).await
+                    });
+                    Ok(near)
+                }
+            });
+            let limit = Duration::from_secs(5);
+            let limits = ConnectOptions::new().reply_timeout(limit);
+            let options = options.connect_options(limits);
+            let channel = options.connect().await.expect("it accepts");
+            let called = channel.reply_to_bytes(false, b"x").await;
+            assert_eq!(called.expect("a reply").0.0, b"x");
+            sleep(Duration::from_secs(idle)).await;
+            let called = channel.reply_to_bytes(false, b"x").await;
+            let error = called.map(drop).expect_err("it does not connect");
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            assert_eq!(error.source().is_some(), has_cause, "{error:?}");
         }
     }
 

@@ -1,6 +1,7 @@
-//! The slow path of a call: it waits for room, and sends a request again.
+//! The slow path of a call: it waits for room, sends a request again after a failure, and a second time if the reply
+//! takes long.
 
-use std::{future::poll_fn, time::Duration};
+use std::{mem::swap, task::Context, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -9,23 +10,22 @@ use super::{
     backoff::wait_before_retry,
     budget::Withdrawal,
     call::{Call, Origin, RequestParams},
-    hedge::Hedge,
-    metrics::Start,
     pending_calls::FailedCall,
     reply::Reply,
-    stats::ChannelStats,
+    stats::{ChannelStats, Start},
 };
 use crate::{
     Error, Execution, Result,
     client::{
-        deadline::{DeadlineTimer, wait_until_late},
+        deadline::{CallDeadline, wait_until_late},
         options::MAX_TIMEOUT,
     },
     framing::Framing,
+    runtime::poll_once,
 };
 
 impl<F: Framing> Channel<F> {
-    /// The slow path of [`round_trip`](Self::round_trip): waits for room, retries and hedges. Begins with the encoded
+    /// The slow path of [`round_trip`](Self::round_trip): waits for room, retries, and hedges. Begins with the encoded
     /// request, or with the retry of one that has failed. Sends a request again if that is certainly harmless.
     #[cold]
     pub(super) async fn round_trip_with_retries<'c>(
@@ -36,75 +36,115 @@ impl<F: Framing> Channel<F> {
         start: Start,
     ) -> Result<(Reply, Origin<'c, F>)> {
         let stats = &*self.pool.stats;
-        let mut deadline = match failure {
+        let deadline = match failure {
             // The request was sent without a deadline, and gets none now: otherwise, an answer could become an error
             // that denies it.
             Some(_) => None,
             None => self.begin_deadline()?,
         };
         let params = RequestParams {
-            deadline: deadline.as_ref().map(DeadlineTimer::deadline),
+            deadline: deadline.map(|it| it.at),
             has_greeting,
             ..RequestParams::default()
         };
-        let (mut retries, mut was_hedged) = (Retries::default(), false);
-        // A hedge sends a second frame, so frames must not depend on each other.
-        let hedge_delay = self.options.hedge_delay();
-        let hedge_delay = hedge_delay.filter(|_| F::HAS_INDEPENDENT_FRAMES);
+        let mut retries = Retries::default();
         let mut failed_at = None;
         loop {
             if let Some((origin, failure)) = failure.take() {
                 failed_at = Some(origin.subchannel.index);
                 let is_idempotent = self.options.is_idempotent;
-                retries.record(&failure.error, was_hedged);
-                let next = retries.next(origin, *failure, is_idempotent, deadline.as_mut());
+                retries.record(&failure.error);
+                let next = retries.next(origin, *failure, is_idempotent, deadline);
                 let next = next.await;
                 request = next.map_err(|error| retries.error(stats, error))?;
             }
-            let chosen = match failed_at {
-                Some(index) => self.pool.choose_for_retry(index),
-                None => self.pool.choose_for_call(),
-            };
-            let queued = self.wait_for_room(chosen, params, &request, deadline.as_mut());
+            let other = failed_at.and_then(|index| self.pool.choose_other(index));
+            let chosen = other.unwrap_or_else(|| self.pool.choose_for_call());
+            let queued = self.wait_for_room(chosen, params, &request, deadline);
             let (mut call, _) = queued.await.map_err(|error| retries.error(stats, error))?;
             retries.note_sent(stats);
-            let mut hedge = hedge_delay.map(|delay| Hedge::new(self, delay, &request, params));
-            match wait_for_reply(&mut call, hedge.as_mut(), deadline.as_mut()).await {
+            let reply = tokio::select! {
+                // A reply at the moment of the deadline is returned.
+                biased;
+                reply = self.first_reply(&mut call, params, &request, &mut retries) => reply,
+                late = wait_until_late(deadline) => {
+                    let error = Error::reply_timed_out(&call.origin.peer(), late);
+                    Err(FailedCall::without_retry(error).into())
+                }
+            };
+            match reply {
                 Ok(reply) => {
                     stats.record_answer(start);
                     return Ok((reply, call.origin));
                 }
-                Err(error) => {
-                    was_hedged = hedge.is_some_and(|hedge| hedge.was_sent);
-                    failure = Some((call.origin, error));
-                }
+                Err(error) => failure = Some((call.origin, error)),
             }
         }
     }
-}
 
-/// Waits for the reply to a call, or to its second request, until the deadline.
-async fn wait_for_reply<'c, F: Framing>(
-    call: &mut Call<'c, F>,
-    mut hedge: Option<&mut Hedge<'c, '_, F>>,
-    deadline: Option<&mut DeadlineTimer>,
-) -> Result<Reply, Box<FailedCall>> {
-    let reply = poll_fn(|cx| {
-        let reply = call.poll_reply(cx);
-        match &mut hedge {
-            Some(hedge) => hedge.poll(cx, reply, call),
-            None => reply,
+    /// Waits for the reply to `call`. If it takes longer than the delay of a hedge, sends the request a second time, and
+    /// waits for the first reply of the two. Then `call` is the one that has ended, or, meanwhile, the one that may
+    /// still be answered.
+    async fn first_reply<'c>(
+        &'c self,
+        call: &mut Call<'c, F>,
+        params: RequestParams,
+        request: &[u8],
+        retries: &mut Retries<'_>,
+    ) -> Result<Reply, Box<FailedCall>> {
+        // A hedge sends a second frame, so frames must not depend on each other.
+        let delay = match self.options.hedge_delay() {
+            Some(delay) if F::HAS_INDEPENDENT_FRAMES => delay,
+            _ => return call.reply().await,
+        };
+        tokio::select! {
+            biased;
+            reply = call.reply() => return reply,
+            () = sleep(delay.min(MAX_TIMEOUT)) => {}
         }
-    });
-    let late = tokio::select! {
-        // A reply at the moment of the deadline is returned.
-        biased;
-        reply = reply => return reply,
-        late = wait_until_late(deadline) => late,
-    };
-    // The server of the second request, if the first one has failed.
-    let peer = call.origin.peer();
-    Err(FailedCall::without_retry(Error::reply_timed_out(&peer, late)).into())
+        let Some(mut other) = poll_once(|cx| self.send_hedge(cx, call, params, request)).await
+        else {
+            return call.reply().await;
+        };
+        retries.is_unknown = true;
+        let first = tokio::select! {
+            biased;
+            reply = call.reply() => reply,
+            reply = other.reply() => {
+                swap(call, &mut other);
+                reply
+            }
+        };
+        match first {
+            // The other call may still be answered.
+            Err(failure) if !failure.is_answer() => {
+                *call = other;
+                call.reply().await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Sends the request of `first` again over another connection that is open, if there is one and the budget has a
+    /// retry left.
+    fn send_hedge(
+        &self,
+        cx: &Context<'_>,
+        first: &Call<'_, F>,
+        params: RequestParams,
+        request: &[u8],
+    ) -> Option<Call<'_, F>> {
+        if params.deadline.is_some_and(|it| Instant::now() >= it) {
+            return None;
+        }
+        let stats = &self.pool.stats;
+        let subchannel = self.pool.choose_other(first.origin.subchannel.index)?;
+        let retry = stats.withdraw(stats.budget()?)?;
+        let second = Call::try_queue(subchannel, cx.waker(), params, request).ok()??;
+        retry.spend();
+        stats.record_retry();
+        Some(second)
+    }
 }
 
 /// The retries of one call.
@@ -115,7 +155,7 @@ struct Retries<'c> {
     withdrawal: Option<Withdrawal<'c>>,
     /// When the last retry may begin.
     end: Option<Instant>,
-    /// Whether an earlier attempt may have been executed.
+    /// Whether an earlier attempt, or the other request of a hedge, may have been executed.
     is_unknown: bool,
     /// Whether the server has rejected an earlier attempt.
     was_rejected: bool,
@@ -132,9 +172,9 @@ impl<'c> Retries<'c> {
         }
     }
 
-    /// Records how an attempt has failed. If the request was sent twice, nothing is known of the other one.
-    fn record(&mut self, error: &Error, was_hedged: bool) {
-        self.is_unknown |= was_hedged || error.execution() == Execution::Unknown;
+    /// Records how an attempt has failed.
+    fn record(&mut self, error: &Error) {
+        self.is_unknown |= error.execution() == Execution::Unknown;
         self.was_rejected |= error.execution() == Execution::NotExecuted;
     }
 
@@ -157,7 +197,7 @@ impl<'c> Retries<'c> {
         origin: Origin<'c, F>,
         failure: FailedCall,
         is_idempotent: bool,
-        deadline: Option<&mut DeadlineTimer>,
+        deadline: Option<CallDeadline>,
     ) -> Result<Vec<u8>> {
         let FailedCall { error, request } = failure;
         let Origin { subchannel, .. } = origin;
@@ -178,7 +218,7 @@ impl<'c> Retries<'c> {
         let now = Instant::now();
         let limit = subchannel.options.reply_timeout.unwrap_or(MAX_TIMEOUT);
         let end = *self.end.get_or_insert(now + limit.min(MAX_TIMEOUT));
-        let is_late = deadline.as_ref().is_some_and(|it| it.passed().is_some());
+        let is_late = deadline.is_some_and(|it| it.passed().is_some());
         if now + wait >= end || is_late {
             return Err(error);
         }

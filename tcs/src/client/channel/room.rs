@@ -1,11 +1,8 @@
 //! How calls wait until a connection has room for them.
 
-use std::{future::pending, sync::Arc, task::Context};
+use std::{sync::Arc, task::Context};
 
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use super::{
     Channel,
@@ -16,31 +13,12 @@ use crate::{
     Result,
     client::{
         connect::ATTEMPT_DELAY,
-        deadline::{DeadlineTimer, PassedLimit, wait_until_late},
+        deadline::{CallDeadline, PassedLimit, wait_until_late},
+        options::MAX_TIMEOUT,
     },
     framing::Framing,
-    panics::contain,
     runtime::poll_once,
 };
-
-/// Notifies the calls that wait for room that a connection of the channel may have it. All connections share the
-/// signal.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RoomSignal(watch::Sender<()>);
-
-impl RoomSignal {
-    /// Returns `true` if a call waits.
-    #[inline]
-    pub(super) fn is_awaited(&self) -> bool {
-        self.0.receiver_count() > 0
-    }
-
-    /// Notifies the calls that wait that there may be room, or that there will be none.
-    #[cold]
-    pub(super) fn offer(&self) {
-        contain(|| self.0.send_replace(()));
-    }
-}
 
 impl<F: Framing> Channel<F> {
     /// Waits for room, for at most the reply timeout, and queues the request. Returns the call with its connection, which
@@ -51,31 +29,27 @@ impl<F: Framing> Channel<F> {
         chosen: &'s Arc<Subchannel<F>>,
         params: RequestParams,
         request: &[u8],
-        deadline: Option<&mut DeadlineTimer>,
+        deadline: Option<CallDeadline>,
     ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
-        if !chosen.room.is_awaited()
+        if !chosen.is_room_awaited()
             && let Some(call) = queue(chosen, params, request).await?
         {
             return Ok((call, chosen));
         }
-        let limit = chosen.options.reply_timeout;
-        let timeout = async {
-            match limit {
-                Some(limit) => {
-                    sleep(limit).await;
-                    PassedLimit::reply_timeout(limit)
-                }
-                None => pending().await,
-            }
-        };
-        let late = tokio::select! {
+        // Before there is a timer: outside of a runtime, this is an error.
+        self.pool.check_attempts()?;
+        chosen.request_connection("call()")?;
+        let timeout = chosen.options.reply_timeout.map(|limit| CallDeadline {
+            at: Instant::now() + limit.min(MAX_TIMEOUT),
+            late: PassedLimit::reply_timeout(limit),
+        });
+        let earlier = deadline.into_iter().chain(timeout).min_by_key(|it| it.at);
+        tokio::select! {
             // If there is room at the moment of the deadline, nothing is sent any more.
             biased;
-            late = wait_until_late(deadline) => late,
-            call = self.queue_in_turn(chosen, params, request) => return call,
-            late = timeout => late,
-        };
-        Err(self.pool.no_room(late))
+            late = wait_until_late(earlier) => Err(self.pool.no_room(late)),
+            call = self.queue_in_turn(chosen, params, request) => call,
+        }
     }
 
     /// Queues the request at the first connection that has room, after the calls that wait already.
@@ -89,9 +63,7 @@ impl<F: Framing> Channel<F> {
         request: &[u8],
     ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
         let pool = &self.pool;
-        let mut room = chosen.room.0.subscribe();
-        pool.check_attempts()?;
-        chosen.request_connection("call()")?;
+        let mut room = chosen.room.subscribe();
         // When the permit is dropped, the next call is the first, and looks for room as well.
         let _first = pool.turn.acquire().await;
         // How many connections there are beside the chosen one, and how many of them are requested.

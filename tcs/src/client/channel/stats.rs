@@ -1,13 +1,19 @@
 //! What a channel reports about its connections.
 
+#![cfg_attr(
+    not(feature = "metrics"),
+    expect(clippy::unused_self, unused_variables, reason = "metrics use them")
+)]
+
+#[cfg(feature = "metrics")]
+use std::time::Instant;
 use std::{mem::swap, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::{
-    budget::{RetryBudget, Withdrawal},
-    metrics::{Metrics, Start},
-};
+use super::budget::{RetryBudget, Withdrawal};
+#[cfg(feature = "metrics")]
+use super::metrics::Metrics;
 use crate::{Error, panics::contain};
 
 /// The connections of a [`Channel`](crate::Channel), from [`Channel::state`](crate::Channel::state).
@@ -37,9 +43,24 @@ pub struct ChannelState {
     pub last_error: Option<Arc<Error>>,
 }
 
+/// When a call began. Only metrics need it.
+#[derive(Clone, Copy)]
+pub(super) struct Start(#[cfg(feature = "metrics")] Instant);
+
+impl Start {
+    #[inline]
+    pub(super) fn now() -> Self {
+        Self(
+            #[cfg(feature = "metrics")]
+            Instant::now(),
+        )
+    }
+}
+
 /// The numbers of a channel: its state, its metrics, and how many retries it has left.
 pub(super) struct ChannelStats {
     state: watch::Sender<ChannelState>,
+    #[cfg(feature = "metrics")]
     metrics: Metrics,
     /// Limits the retries, if there are any.
     budget: Option<RetryBudget>,
@@ -49,6 +70,7 @@ impl ChannelStats {
     pub(super) fn new(budget: Option<RetryBudget>) -> Self {
         Self {
             state: watch::Sender::new(ChannelState::default()),
+            #[cfg(feature = "metrics")]
             metrics: Metrics::new(),
             budget,
         }
@@ -79,16 +101,26 @@ impl ChannelStats {
     /// Records a call that began at `start` and was answered.
     #[inline]
     pub(super) fn record_answer(&self, start: Start) {
-        self.metrics.record_answer(start);
+        #[cfg(feature = "metrics")]
+        {
+            self.metrics.answered.increment(1);
+            self.metrics.duration.record(start.0.elapsed());
+        }
     }
 
+    /// Records a call that has failed.
     #[cold]
     pub(super) fn count_failure(&self) {
-        self.metrics.count_failure();
+        #[cfg(feature = "metrics")]
+        self.metrics.failed.increment(1);
     }
 
     pub(super) fn record_connected(&self) {
-        self.metrics.count_connect();
+        #[cfg(feature = "metrics")]
+        {
+            self.metrics.connects.increment(1);
+            self.metrics.open.increment(1.0);
+        }
         self.modify(|state| {
             state.connected += 1;
             state.connects += 1;
@@ -96,19 +128,22 @@ impl ChannelStats {
     }
 
     pub(super) fn record_disconnected(&self) {
-        self.metrics.count_end();
+        #[cfg(feature = "metrics")]
+        self.metrics.open.decrement(1.0);
         self.modify(|state| state.connected -= 1);
     }
 
     /// Records that a request is sent again.
     pub(super) fn record_retry(&self) {
-        self.metrics.count_retry();
+        #[cfg(feature = "metrics")]
+        self.metrics.retries.increment(1);
         self.modify(|state| state.retries += 1);
     }
 
     /// Records an attempt that has failed.
     pub(super) fn record_failed_connect(&self, error: &Arc<Error>) {
-        self.metrics.count_failed_connect();
+        #[cfg(feature = "metrics")]
+        self.metrics.failed_connects.increment(1);
         let mut last = Some(Arc::clone(error));
         self.modify(|state| {
             state.failed_attempts += 1;
@@ -119,7 +154,8 @@ impl ChannelStats {
 
     /// Records that a connection was lost.
     pub(super) fn record_loss(&self, error: Error) {
-        self.metrics.count_loss();
+        #[cfg(feature = "metrics")]
+        self.metrics.losses.increment(1);
         let mut last = Some(Arc::new(error));
         self.modify(|state| {
             state.losses += 1;

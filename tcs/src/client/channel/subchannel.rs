@@ -2,14 +2,13 @@
 
 use std::{mem::replace, panic::catch_unwind, sync::Arc, task::Waker, thread::panicking};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{
-    connector::{BoxFuture, Connector},
+    connector::Connector,
     health::is_server_failure,
     pending_calls::{FailedCall, PendingCall},
     reconnector::Reconnector,
-    room::RoomSignal,
     stats::ChannelStats,
     subchannel_state::{Link, SubchannelState},
     subscribers::{Subscriber, Subscribers},
@@ -21,7 +20,7 @@ use crate::{
         requests::payload, wire::Wire,
     },
     framing::Framing,
-    panics::{Payload, lock, panic_text},
+    panics::{Payload, contain, lock, panic_text},
     runtime::inside_runtime_with_clock,
     sync::{Mutex, MutexGuard},
 };
@@ -37,8 +36,8 @@ pub(super) struct Subchannel<F: Framing> {
     pub(super) stats: Arc<ChannelStats>,
     /// Whether each request is kept until its reply, so that it can be sent again.
     pub(super) keeps_requests: bool,
-    /// Notifies the calls of the channel that wait for room.
-    pub(super) room: RoomSignal,
+    /// Notifies the calls that wait for room that a connection of the channel may have it. All connections share it.
+    pub(super) room: watch::Sender<()>,
     /// Notifies the task that connects that a connection is wanted, or that none ever will be.
     pub(super) wanted: Notify,
     /// The receivers of events.
@@ -51,7 +50,7 @@ impl<F: Framing> Subchannel<F> {
         options: ConnectOptions,
         index: usize,
         stats: Arc<ChannelStats>,
-        room: RoomSignal,
+        room: watch::Sender<()>,
         connector: Option<Arc<Connector<F>>>,
     ) -> Self {
         Self {
@@ -79,7 +78,7 @@ impl<F: Framing> Subchannel<F> {
             "the next reply would be for an old call"
         );
         state.generation += 1;
-        state.is_wanted = false;
+        (state.is_wanted, state.has_worked) = (false, false);
         let generation = state.generation;
         let former_framing = replace(&mut state.framing, framing);
         if let Some(is_event) = former_framing.is_event() {
@@ -126,7 +125,7 @@ impl<F: Framing> Subchannel<F> {
         let last_fault = self.connector.is_none().then_some(fault);
         self.subscribers.note_lost(last_fault, wakers);
         // The first call that waits sees the new link. If that ends the call, the next one is the first.
-        self.room.offer();
+        self.offer_room();
     }
 
     /// Fails all calls, each with its request if that can be sent again.
@@ -164,13 +163,6 @@ impl<F: Framing> Subchannel<F> {
         panicked
     }
 
-    /// Opens another connection, for the same place, if the channel reconnects.
-    #[cold]
-    pub(super) fn connect_again(&self) -> Option<BoxFuture<Result<Connection<F>>>> {
-        let (connector, index) = (Arc::clone(self.connector.as_ref()?), self.index);
-        Some(Box::pin(async move { connector.connect(index).await }))
-    }
-
     /// Sets the state after an attempt to connect, and notifies the calls that wait.
     pub(super) fn set_link(&self, link: Link) {
         let mut state = self.lock();
@@ -178,27 +170,17 @@ impl<F: Framing> Subchannel<F> {
         let former = state.set_link(link);
         drop(state);
         drop(former);
-        self.room.offer();
+        self.offer_room();
     }
 
     /// Notifies the driver that no more calls are made, so that it ends once all requests are answered.
     #[cold]
     pub(super) fn release(&self) {
         let mut state = self.lock();
-        let former = state.release();
+        let former = state.set_link(Link::Released);
         Self::unlock_and_wake_driver(state);
         drop(former);
         self.wanted.notify_one();
-    }
-
-    /// Ends the connection of this generation, and its calls, if it is the current one.
-    #[cold]
-    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-    pub(super) fn fail(&self, generation: u64, fault: Fault) {
-        let fault = Arc::new(fault);
-        let mut state = self.lock();
-        state.fail(generation, fault);
-        Self::unlock_and_wake_driver(state);
     }
 
     /// Returns the number of calls in flight plus the load of recent failures, and then the calls alone, which decide between
@@ -229,6 +211,11 @@ impl<F: Framing> Subchannel<F> {
     /// Returns `true` if a call waits for a connection, or if its events have a receiver.
     pub(super) fn is_wanted(&self) -> bool {
         self.lock().is_wanted || !self.subscribers.is_empty()
+    }
+
+    /// Returns `true` if no call is in flight, and no events are received.
+    pub(super) fn is_unused(&self, state: &SubchannelState<F>) -> bool {
+        state.is_idle() && self.subscribers.is_empty()
     }
 
     /// Returns the server's end of the connection, or of the last one.
@@ -333,11 +320,23 @@ impl<F: Framing> Subchannel<F> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn unlock_and_offer_room(&self, state: MutexGuard<'_, SubchannelState<F>>) {
-        let is_offer = self.room.is_awaited() && state.has_room(&self.options);
+        let is_offer = self.is_room_awaited() && state.has_room(&self.options);
         drop(state);
         if is_offer {
-            self.room.offer();
+            self.offer_room();
         }
+    }
+
+    /// Returns `true` if a call of the channel waits for room.
+    #[inline]
+    pub(super) fn is_room_awaited(&self) -> bool {
+        self.room.receiver_count() > 0
+    }
+
+    /// Notifies the calls that wait that there may be room, or that there will be none.
+    #[cold]
+    fn offer_room(&self) {
+        contain(|| self.room.send_replace(()));
     }
 }
 

@@ -10,7 +10,6 @@ use std::{
 use super::{
     health::RecentFailures,
     pending_calls::{FailedCall, PendingCall, PendingCalls},
-    ticker::ticks_in,
 };
 use crate::{
     Error, Peer, Result,
@@ -46,6 +45,8 @@ pub(super) struct SubchannelState<F> {
     pub(super) peer: Peer,
     /// The peer of the previous connection.
     former_peer: Peer,
+    /// Whether a call was answered over this connection, or an event or an item has come.
+    pub(super) has_worked: bool,
     /// The failures outlive the connection, because the next one is probably to the same server.
     pub(super) recent_failures: RecentFailures,
 }
@@ -63,8 +64,9 @@ pub(super) struct SubchannelState<F> {
 /// | `Disconnected` | `BackingOff` | `Reconnector`: an attempt has failed |
 /// | `Disconnected` | `Disconnected(Some)` | `Reconnector`: an attempt has failed at a server that has probably restarted |
 /// | `BackingOff` | `Disconnected(Some)` | `end_backoff`: the next attempt is due |
+/// | `Disconnected(Some)` | `Disconnected(None)` | `Reconnector`: it is not wanted for so long that the error is no news |
 /// | any but `Released` | `Off` | `Reconnector`: its runtime has ended |
-/// | any | `Released` | `release` |
+/// | any | `Released` | `release`: the channel was dropped |
 #[derive(Debug)]
 pub(super) enum Link {
     /// There is no connection, and no task that makes one. The first call, or wait for events, starts it.
@@ -113,6 +115,11 @@ pub(super) fn tick_limit<F: Framing>(options: &ConnectOptions) -> Option<Duratio
     options.reply_timeout.or(F::HAS_IDS.then_some(CANCEL_LIMIT))
 }
 
+/// Returns the number of ticks in a limit: eight, but at most one for each millisecond, which is as exact as a timer is.
+pub(super) fn ticks_in(limit: Duration) -> u32 {
+    u32::try_from(limit.as_millis()).map_or(8, |millis| millis.clamp(1, 8))
+}
+
 impl<F: Framing> SubchannelState<F> {
     pub(super) fn new(options: &ConnectOptions) -> Self {
         let ticks = tick_limit::<F>(options).map_or(0, ticks_in);
@@ -127,6 +134,7 @@ impl<F: Framing> SubchannelState<F> {
             is_wanted: false,
             peer: Peer::unnamed(),
             former_peer: Peer::unnamed(),
+            has_worked: false,
             recent_failures: RecentFailures::default(),
         }
     }
@@ -260,11 +268,6 @@ impl<F> SubchannelState<F> {
             Link::Released => link,
             _ => replace(&mut self.link, link),
         }
-    }
-
-    /// Records that the channel was dropped. Returns what must be dropped without the lock.
-    pub(super) fn release(&mut self) -> Link {
-        replace(&mut self.link, Link::Released)
     }
 
     /// Takes no more requests. The driver ends once all calls are answered.

@@ -1,15 +1,17 @@
 //! Keeps up a connection that works: pings it, closes it when it is idle, and replaces it when it is old.
 
 use std::{
-    mem::replace,
-    task::{Context, Poll, ready},
+    convert::Infallible,
+    future::{pending, poll_fn},
+    pin::pin,
+    task::Poll,
     time::Duration,
 };
 
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, sleep};
 
-use super::{backoff::Backoff, connector::BoxFuture, subchannel::Subchannel};
-use crate::{Result, client::connection::Connection, framing::Framing};
+use super::{connector::Connector, subchannel::Subchannel, subchannel_state::SubchannelState};
+use crate::{client::connection::Connection, framing::Framing};
 
 /// How many times a timeout is checked while it runs.
 const CHECKS: u32 = 8;
@@ -22,205 +24,162 @@ pub(super) struct UpkeepSettings {
     pub(super) max_age: Option<Duration>,
 }
 
-/// Checks now and then whether a connection is in use, so that a call reads no clock.
-pub(super) struct Upkeep<F: Framing> {
-    settings: UpkeepSettings,
-    backoff: Backoff,
-    checks: Interval,
-    age: Age<F>,
-    /// The number of attempts to replace the connection that have failed.
-    failures: u32,
-    /// When the last check was.
-    now: Instant,
-    /// The number of bytes of requests at the last check, and of the pings since.
-    last_offset: u64,
-    /// When a check found the last request, and when one found the last bytes.
-    last_request: Instant,
-    last_sent: Instant,
+/// Does what is due, while it is polled. `replacement` becomes the connection that replaces this one.
+pub(super) async fn keep_up<F: Framing>(
+    subchannel: &Subchannel<F>,
+    connector: &Connector<F>,
+    replacement: &mut Option<Connection<F>>,
+) -> Infallible {
+    let mut checks = pin!(check_use(subchannel, connector.upkeep));
+    let mut replacing = pin!(replace_when_old(subchannel, connector, replacement));
+    poll_fn(|cx| {
+        let _: Poll<Infallible> = checks.as_mut().poll(cx);
+        replacing.as_mut().poll(cx)
+    })
+    .await
 }
 
-/// How far the replacement of a connection is.
-enum Age<F: Framing> {
-    /// The connection is old at this time. `None` if it never is.
-    Young(Option<Instant>),
-    /// The next connection is being opened, while this one is still used.
-    Replacing(BoxFuture<Result<Connection<F>>>),
-    /// The next connection is open.
-    Replaced(Box<Connection<F>>),
-}
-
-impl<F: Framing> Upkeep<F> {
-    /// Begins with a new connection. Returns `None` if it needs no upkeep.
-    pub(super) fn new(settings: &UpkeepSettings, backoff: Backoff) -> Option<Self> {
-        let UpkeepSettings {
-            idle_timeout,
-            ping_interval,
-            max_age,
-        } = *settings;
-        let limits = [idle_timeout, ping_interval, max_age];
-        let shortest = limits.into_iter().flatten().min()?;
+/// Pings the connection when nothing was sent for a while, and closes it when only pings were. Checks now and then whether it
+/// is in use, so that a call reads no clock.
+async fn check_use<F: Framing>(subchannel: &Subchannel<F>, settings: UpkeepSettings) -> Infallible {
+    let UpkeepSettings {
+        idle_timeout,
+        ping_interval,
+        ..
+    } = settings;
+    let Some(shortest) = idle_timeout.into_iter().chain(ping_interval).min() else {
+        return pending().await;
+    };
+    // When a check found the last request, and when one found the last bytes.
+    let (mut last_request, mut last_sent) = (Instant::now(), Instant::now());
+    let mut last_offset = 0;
+    loop {
+        sleep(check_period(shortest)).await;
         let now = Instant::now();
-        let period = (shortest / CHECKS).max(Duration::from_millis(1));
-        let mut checks = interval_at(now + period, period);
-        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Some(Self {
-            settings: *settings,
-            backoff,
-            checks,
-            // Up to a tenth earlier, so that the connections of many clients are not replaced at the same time.
-            age: Age::Young(max_age.map(|age| now + age.mul_f64(1.0 - fastrand::f64() / 10.0))),
-            failures: 0,
-            now,
-            last_offset: 0,
-            last_request: now,
-            last_sent: now,
-        })
-    }
-
-    /// Does what is due. `offset` is the number of bytes of all requests so far, and `has_worked` is `true` if the server has
-    /// answered. Wakes the driver, whose next poll continues what was begun.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        subchannel: &Subchannel<F>,
-        offset: u64,
-        has_worked: bool,
-    ) {
-        if let Age::Replacing(next) = &mut self.age
-            && let Poll::Ready(connected) = next.as_mut().poll(cx)
-        {
-            self.replace(subchannel, connected);
-            cx.waker().wake_by_ref();
+        let has_passed =
+            |limit: Option<Duration>, since| limit.is_some_and(|limit| now - since >= limit);
+        let mut state = subchannel.lock();
+        if state.queue.end_offset() > last_offset {
+            (last_request, last_sent) = (now, now);
         }
-        while self.poll_check(cx, offset).is_ready() {
-            let mut state = subchannel.lock();
-            if self.needs_ping() {
-                let length = state.ping();
-                self.record_ping(length);
-            }
-            let is_unused = state.is_idle() && subchannel.subscribers.is_empty();
-            // While a stream lasts, an old connection stays: new calls would wait for the end of the stream, which may never
-            // come.
-            if self.is_old() && !state.calls.has_streams() {
-                if has_worked || !is_unused {
-                    // The connection is used until there is another, so that no call waits for the next one.
-                    let next = subchannel.connect_again();
-                    self.age = next.map_or(Age::Young(None), Age::Replacing);
-                } else {
-                    state.end();
-                }
-            } else if self.is_idle() && is_unused {
-                // The calls that come now wait for another connection.
-                state.end();
-            }
-            drop(state);
-            cx.waker().wake_by_ref();
+        if has_passed(ping_interval, last_sent) {
+            state.ping();
+            last_sent = now;
         }
+        last_offset = state.queue.end_offset();
+        if has_passed(idle_timeout, last_request) && subchannel.is_unused(&state) {
+            // The calls that come now wait for another connection.
+            state.end();
+        }
+        Subchannel::unlock_and_wake_driver(state);
     }
+}
 
-    /// Takes no more calls if the next connection is open. Calls in flight are still answered.
-    #[cold]
-    fn replace(&mut self, subchannel: &Subchannel<F>, connected: Result<Connection<F>>) {
-        self.age = match connected {
-            // A stream has begun meanwhile. The server would close the other connection before the stream ends.
-            Ok(_) if subchannel.lock().calls.has_streams() => Age::Young(Some(Instant::now())),
-            Ok(connection) => {
-                subchannel.lock().end();
-                Age::Replaced(Box::new(connection))
+/// When the connection is old, opens another one, and lets this one take no more calls. Its calls in flight are still answered.
+async fn replace_when_old<F: Framing>(
+    subchannel: &Subchannel<F>,
+    connector: &Connector<F>,
+    replacement: &mut Option<Connection<F>>,
+) -> Infallible {
+    let Some(max_age) = connector.upkeep.max_age else {
+        return pending().await;
+    };
+    // Up to a tenth earlier, so that the connections of many clients are not replaced at the same time.
+    sleep(max_age.mul_f64(1.0 - fastrand::f64() / 10.0)).await;
+    let mut failures = 0_u32;
+    loop {
+        // While a stream lasts, an old connection stays: new calls would wait for the end of the stream, which may never
+        // come.
+        while subchannel.lock().calls.has_streams() {
+            sleep(check_period(max_age)).await;
+        }
+        if end_if(subchannel, |state| {
+            !state.has_worked && subchannel.is_unused(state)
+        }) {
+            return pending().await;
+        }
+        // The connection is used until there is another, so that no call waits for the next one.
+        match Box::pin(connector.connect(subchannel.index)).await {
+            // If a stream has begun meanwhile, the server would close the other connection before the stream ends.
+            Ok(next) if end_if(subchannel, |state| !state.calls.has_streams()) => {
+                *replacement = Some(next);
+                return pending().await;
             }
+            Ok(_) => {}
             Err(error) => {
                 tracing::debug!(error = ?error, "cannot replace the connection; trying again");
                 subchannel.stats.record_failed_connect(&error.into());
-                self.failures = self.failures.saturating_add(1);
-                Age::Young(Some(Instant::now() + self.backoff.after(self.failures)))
+                failures = failures.saturating_add(1);
+                sleep(connector.backoff.after(failures)).await;
             }
-        };
-    }
-
-    /// Returns the connection that was opened to replace this one.
-    pub(super) fn take_replacement(&mut self) -> Option<Connection<F>> {
-        match replace(&mut self.age, Age::Young(None)) {
-            Age::Replaced(connection) => Some(*connection),
-            _ => None,
         }
     }
+}
 
-    /// Waits for the next check.
-    fn poll_check(&mut self, cx: &mut Context<'_>, offset: u64) -> Poll<()> {
-        ready!(self.checks.poll_tick(cx));
-        self.now = Instant::now();
-        // The offset is lower if pings are queued.
-        if offset > self.last_offset {
-            self.last_offset = offset;
-            (self.last_request, self.last_sent) = (self.now, self.now);
-        }
-        Poll::Ready(())
+/// Takes no more calls, and wakes the driver, if `condition` returns `true`. Returns what it has returned.
+fn end_if<F: Framing>(
+    subchannel: &Subchannel<F>,
+    condition: impl FnOnce(&SubchannelState<F>) -> bool,
+) -> bool {
+    let mut state = subchannel.lock();
+    let is_end = condition(&state);
+    if is_end {
+        state.end();
+        Subchannel::unlock_and_wake_driver(state);
     }
+    is_end
+}
 
-    /// Returns `true` if nothing was sent for a while.
-    fn needs_ping(&self) -> bool {
-        self.has_passed(self.settings.ping_interval, self.last_sent)
-    }
-
-    /// Records a ping of `length` bytes, which is no request.
-    const fn record_ping(&mut self, length: u64) {
-        self.last_offset += length;
-        self.last_sent = self.now;
-    }
-
-    /// Returns `true` if nothing but pings was sent for a while.
-    fn is_idle(&self) -> bool {
-        self.has_passed(self.settings.idle_timeout, self.last_request)
-    }
-
-    /// Returns `true` if the connection is old, and is not being replaced.
-    fn is_old(&self) -> bool {
-        matches!(self.age, Age::Young(Some(at)) if self.now >= at)
-    }
-
-    fn has_passed(&self, limit: Option<Duration>, since: Instant) -> bool {
-        limit.is_some_and(|limit| self.now.duration_since(since) >= limit)
-    }
+/// Returns the time between two checks of a limit.
+fn check_period(limit: Duration) -> Duration {
+    (limit / CHECKS).max(Duration::from_millis(1))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use tokio::{io::duplex, time::timeout};
 
     use super::*;
-    use crate::framing::LengthPrefixed;
+    use crate::{
+        client::{
+            ConnectOptions,
+            channel::{ChannelStats, pool::Pool},
+        },
+        framing::LengthPrefixed,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn ping_is_no_use_of_a_connection_and_hides_none() {
         let second = Duration::from_secs(1);
-        let settings = UpkeepSettings {
-            idle_timeout: Some(8 * second),
-            ping_interval: Some(8 * second),
-            max_age: None,
-        };
-        let backoff = Backoff {
-            min: second,
-            max: second,
-        };
-        let upkeep = Upkeep::<LengthPrefixed>::new(&settings, backoff);
-        let mut upkeep = upkeep.expect("it has limits");
-        let mut offset = 0;
-        for _ in 0..8 {
-            assert!(!upkeep.is_idle());
-            poll_fn(|cx| upkeep.poll_check(cx, offset)).await;
+        // When a request is sent, and when the connection is closed: after three pings, or after one and two.
+        for (request, close) in [(None, 24), (Some(second * 21 / 2), 11 + 24)] {
+            let options = ConnectOptions::new();
+            let pool = Pool::<LengthPrefixed>::new(1, options, ChannelStats::new(None), None);
+            let subchannel = pool.subchannels.first().expect("it has one");
+            let (near, _far) = duplex(64);
+            let _wire = subchannel.attach(Connection::over(near), &mut Vec::new());
+            let settings = UpkeepSettings {
+                idle_timeout: Some(24 * second),
+                ping_interval: Some(8 * second),
+                max_age: None,
+            };
+            let start = Instant::now();
+            let mut upkeep = pin!(check_use(subchannel, settings));
+            if let Some(at) = request {
+                let _ = timeout(at, &mut upkeep).await;
+                let state = &mut *subchannel.lock();
+                let pushed = (state.queue).push_encoded(state.framing.get_mut(), b"x");
+                pushed.expect("it fits");
+            }
+            let is_open = || subchannel.lock().link().is_connected();
+            let before = start + close * second - second / 2 - Instant::now();
+            let _ = timeout(before, &mut upkeep).await;
+            assert!(is_open(), "{request:?}");
+            let _ = timeout(second, &mut upkeep).await;
+            assert!(!is_open(), "{request:?}");
+            let sent = subchannel.lock().queue.end_offset();
+            // A ping of 5 bytes every 8 seconds, and a request of as many.
+            assert_eq!(sent, 5 * (if request.is_some() { 5 } else { 3 }));
         }
-        assert!(upkeep.is_idle() && upkeep.needs_ping());
-        upkeep.record_ping(5);
-        assert!(!upkeep.needs_ping());
-        // The ping is sent later than the next check, after a request that was queued before it.
-        poll_fn(|cx| upkeep.poll_check(cx, offset)).await;
-        assert!(upkeep.is_idle());
-        offset += 10 + 5;
-        poll_fn(|cx| upkeep.poll_check(cx, offset)).await;
-        assert!(!upkeep.is_idle());
-        for _ in 0..8 {
-            poll_fn(|cx| upkeep.poll_check(cx, offset)).await;
-        }
-        assert!(upkeep.is_idle());
     }
 }

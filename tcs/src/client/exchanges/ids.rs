@@ -158,7 +158,7 @@ impl<F: Framing> Exchanges<F> {
         received: Received,
         without_request: Expected,
     ) -> Result<Option<Received>, Arc<Fault>> {
-        let id = self.framing.get_mut().id();
+        let id = self.wire.received_id();
         let awaited = (!self.in_flight.is_empty()).then_some(self.ids.last);
         match received {
             Received::Event(_) => Ok(Some(received)),

@@ -59,7 +59,7 @@ impl<'a, P: ServerProtocol> Service<Call<'a, P>> for CallProtocol {
 /// compile, because a request borrows from its connection.
 ///
 /// A layer that drops the call of the protocol before its end, such as `timeout`, may leave a session half changed, and
-/// the connection goes on: see [`Middleware`].
+/// the connection continues: see [`Middleware`].
 ///
 /// For an example, see the [module](super). For the errors of layers, see [errors](super#errors).
 #[derive(Debug)]

@@ -11,6 +11,7 @@ mod models;
 use std::{
     future::poll_fn,
     io,
+    mem::replace,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -18,23 +19,25 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    accounts::Accounts,
     budget::Budget,
     clocks::{CONTENDED, Clocks, DRAINED_FRAME, frame_limit},
     end::{End, Interrupt, WaitEnd},
 };
 use crate::{
-    Peer,
-    buffer::{BufferSlot, Buffers, OverBudget, ReadAhead, ReadBuffer, ReadError, WriteBuffer},
+    Peer, Rejection,
+    buffer::{
+        Arrival, BufferSlot, Buffers, OverBudget, ReadAhead, ReadBuffer, ReadError, WriteBuffer,
+    },
     protocol::ServerProtocol,
     response::Returned,
     server::{
-        addresses::AddressUsage,
+        addresses::{AddressConnection, AddressRequest},
         handshakes::perform_handshakes,
         log_limiter::log_limited,
         metrics::NEEDS_ARRIVALS,
         registry::{AbortReason, Registration},
         shared::Shared,
+        tally::Unsent,
         time::{Deadline, Limit, Millis},
     },
     transport::{DynHandshake, StartedTls, Stream},
@@ -44,14 +47,17 @@ use crate::{
 pub(super) struct Io {
     stream: Stream,
     /// The code that runs, for the guard that catches panics.
-    running: Running,
+    pub(super) running: Running,
     /// Whether a half-close ends the connection while a function waits.
     ends_at_half_close: bool,
     budget: Budget,
     /// `idle_timeout`, or the limit of this connection in its place.
     pub(super) idle_limit: Limit,
     clocks: Clocks,
-    pub(super) accounts: Accounts,
+    /// The responses in the write buffer, including those without bytes. A response counts once it is sent.
+    pub(super) unsent: Unsent,
+    /// The usage of the peer's address, which counts this connection.
+    usage: Option<AddressConnection>,
     /// The entry in the registry. After the stream, so that the connection counts as ended only when its socket is closed.
     pub(super) registration: Registration,
 }
@@ -59,10 +65,12 @@ pub(super) struct Io {
 /// The code that runs, and so the code that has panicked when a panic is caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Running {
-    /// The function of a request, or the framing.
-    Request,
+    /// The function of a request in sequence, or the framing.
+    Sequential,
+    /// The framing: the panics of functions that run side by side are caught one by one.
+    Concurrent,
     Stream,
-    /// A function that is dropped because the connection ends. Its drop may panic.
+    /// A function that is dropped because the connection ends. Its drop may panic, which is not answered.
     LastFunction,
     /// A function that has taken the stream over.
     Upgrade,
@@ -71,17 +79,18 @@ pub(super) enum Running {
 impl Io {
     pub(super) fn new<P: ServerProtocol>(
         stream: Stream,
-        usage: Option<Arc<AddressUsage>>,
+        usage: Option<AddressConnection>,
         registration: Registration,
     ) -> Self {
         Self {
             stream,
-            running: Running::Request,
+            running: Running::Sequential,
             ends_at_half_close: P::ENDS_AT_HALF_CLOSE,
             budget: Budget::new(),
             idle_limit: registration.limits().idle_timeout,
             clocks: Clocks::default(),
-            accounts: Accounts::new(usage),
+            unsent: Unsent::default(),
+            usage,
             registration,
         }
     }
@@ -104,10 +113,35 @@ impl Io {
         self.budget.count(has_more);
     }
 
-    /// Counts a received request. If the server limits requests, [`Accounts::begin_request`] follows.
+    /// Counts a received request. If the server limits requests, [`begin_request`](Self::begin_request) follows.
     #[inline]
     pub(super) fn count_request(&self) {
         self.registration.tally().count_received();
+    }
+
+    /// Begins a request, unless it has waited too long or exceeds a limit of its address. A drop of the result ends the
+    /// request. Closes the listener of a once server.
+    #[cold]
+    pub(super) fn begin_request<P: ServerProtocol>(
+        &self,
+        shared: &Shared<P>,
+        arrival: Arrival,
+    ) -> Result<Option<AddressRequest>, Rejection> {
+        // Even if the request is rejected: a once server has had its request.
+        shared.close_if_once();
+        if let Some(probe) = self.registration.probe() {
+            probe.check(arrival.time, Instant::now())?;
+        }
+        let usage = self.usage.as_ref();
+        usage
+            .map(|usage| usage.begin_request(&shared.limits))
+            .transpose()
+    }
+
+    /// Counts an ordinary reply. The next flush sends it.
+    #[inline]
+    pub(super) fn count_reply(&mut self) {
+        self.unsent.served += 1;
     }
 
     /// Counts a bad frame in the place of a request. Closes the listeners of a once server.
@@ -122,18 +156,13 @@ impl Io {
         self.clocks.start_idle(self.registration.now(), received);
     }
 
-    /// Returns the code that runs, or has panicked.
-    pub(super) const fn running(&self) -> Running {
-        self.running
-    }
-
     /// Polls the stream, and records that its code runs.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as `poll_flush_in_time`")]
     fn poll_stream<T>(&mut self, poll: impl FnOnce(&mut Stream) -> Poll<T>) -> Poll<T> {
-        self.running = Running::Stream;
+        let before = replace(&mut self.running, Running::Stream);
         let polled = poll(&mut self.stream);
-        self.running = Running::Request;
+        self.running = before;
         polled
     }
 
@@ -179,7 +208,7 @@ impl Io {
             self.clocks.frame.stop();
         }
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
-        if !write.is_empty() || self.accounts.unsent.sum() > 0 {
+        if !write.is_empty() || self.unsent.sum() > 0 {
             ready!(self.poll_flush_in_time(write, cx))?;
         }
         self.poll_read(read, ahead, cx)
@@ -219,7 +248,7 @@ impl Io {
         let sent = sent?;
         registration.tally().count_bytes_sent(sent - before);
         self.clocks.send_queue.count(sent, || registration.now());
-        registration.tally().count_sent(&mut self.accounts.unsent);
+        registration.tally().count_sent(&mut self.unsent);
         self.clocks.stall.stop();
         Poll::Ready(Ok(()))
     }
@@ -392,12 +421,6 @@ impl Io {
         })
     }
 
-    /// Marks the function that waited as about to be dropped because the connection ends, so that a panic of its drop is not
-    /// answered.
-    pub(super) const fn begin_last_drop(&mut self) {
-        self.running = Running::LastFunction;
-    }
-
     /// Waits while functions wait: flushes earlier replies, reads ahead to notice a peer that leaves, and checks the
     /// deadlines. The first function must end by `request_deadline`, and a frame that has begun by `frame_deadline`.
     ///
@@ -535,7 +558,7 @@ impl Io {
 
     /// Puts back the stream that a function had.
     pub(super) fn take_back(&mut self, Returned { stream, totals }: Returned) {
-        self.running = Running::Request;
+        self.running = Running::Sequential;
         self.stream = stream;
         let tally = self.registration.tally();
         tally.count_bytes_received(totals.received);

@@ -47,13 +47,12 @@ use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 
 use crate::{
     ConnectionInfo,
-    buffer::{BufferSlot, Buffers},
-    concurrency::{is_concurrent, share_session},
+    buffer::{BufferSlot, Buffers, ReadAhead, ReadBuffer},
     conversation::{Conversation, PushQueue},
     framing::{ConnectionFraming, Framing as _},
     limit::{assert_no_error, server_error},
     panics::{Payload, poll_caught},
-    protocol::{Concurrency, ServerProtocol, has_no_request},
+    protocol::{Concurrency, ServerProtocol, has_no_request, is_concurrent, share_session},
     runtime::{poll_once, wake_after_others},
     server::{
         log_limiter::log_panic,
@@ -63,7 +62,6 @@ use crate::{
     },
 };
 
-mod accounts;
 mod budget;
 mod clocks;
 mod concurrent;
@@ -83,7 +81,7 @@ use end::{End, WaitEnd};
 use io::{Io, Running};
 use memory::reserve_memory;
 pub(super) use new_connection::NewConnection;
-use outgoing::{EVENT_BATCHES, Outgoing, close_queue};
+use outgoing::{EVENT_BATCHES, close_queue};
 use rejections::wait_end_rejection;
 use respond::Responder;
 pub(super) use respond::rejection_frames;
@@ -110,15 +108,6 @@ impl From<End> for Next {
     }
 }
 
-/// How a connection processes its requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Processing {
-    /// One after the other.
-    Sequential,
-    /// At the same time, each in a slot.
-    Concurrent,
-}
-
 /// One connection of a server.
 ///
 /// Each idle connection pays for its size, so what all connections share is behind a pointer.
@@ -131,8 +120,6 @@ pub(super) struct Connection<P: ServerProtocol> {
     /// Whether the next request needs no wait: a panic has left the read buffer half processed, or the protocol waits for
     /// no bytes.
     has_unprocessed: bool,
-    /// How the requests that arrived last are processed.
-    processing: Processing,
     io: Io,
     /// Released last, however the connection ends, but at once if the connection is evicted.
     permit: Option<OwnedSemaphorePermit>,
@@ -152,7 +139,6 @@ impl<P: ServerProtocol> Connection<P> {
             info: new.info,
             buffers: BufferSlot::new(),
             has_unprocessed: has_no_request::<P>(),
-            processing: Processing::Sequential,
             io: Io::new::<P>(new.stream, new.usage, new.registration),
             permit: new.permit,
         }
@@ -217,8 +203,14 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Writes the greeting, if the protocol has one.
     fn greet(&mut self) -> Result<(), End> {
-        let Buffers { write, .. } = self.buffers.checkout();
-        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
+        let mut responder = Responder {
+            shared: &self.shared,
+            info: &self.info,
+            framing: &mut self.framing,
+            write: &mut self.buffers.checkout().write,
+            io: &mut self.io,
+        };
+        // The greeting may borrow from the session, so this is no call of `responder`.
         let protocol = &self.shared.protocol;
         match protocol.greeting(self.info.peer(), &mut self.session) {
             Some(greeting) => responder.greet(greeting),
@@ -268,6 +260,7 @@ impl<P: ServerProtocol> Connection<P> {
                 ahead,
                 write,
                 io: &mut self.io,
+                in_flight: None,
                 searched: 0,
             };
             loop {
@@ -299,10 +292,10 @@ impl<P: ServerProtocol> Connection<P> {
         // If sharing panics, the next request fails with that panic.
         let is_unshared =
             P::Framing::HAS_IDS && matches!(share_session::<P>(&self.session), Ok(None));
-        self.processing = if is_unshared {
-            Processing::Sequential
+        self.io.running = if is_unshared {
+            Running::Sequential
         } else {
-            Processing::Concurrent
+            Running::Concurrent
         };
         P::CONCURRENT.filter(|_| !is_unshared)
     }
@@ -359,13 +352,21 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Frames the events that wait, until the write buffer is full. Returns `true` if there may be more.
     fn write_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, End> {
-        let mut outgoing = Outgoing {
-            write: &mut self.buffers.checkout().write,
-            framing: &mut self.framing,
+        let (mut responder, ..) = self.responder();
+        responder.write_released_events(cx)
+    }
+
+    /// Returns what writes responses, and the input.
+    fn responder(&mut self) -> (Responder<'_, P>, &mut ReadBuffer, &mut ReadAhead) {
+        let Buffers { read, ahead, write } = self.buffers.checkout();
+        let responder = Responder {
+            shared: &self.shared,
             info: &self.info,
-            io: &self.io,
+            framing: &mut self.framing,
+            write,
+            io: &mut self.io,
         };
-        outgoing.write_released_events(cx)
+        (responder, read, ahead)
     }
 
     /// Records when the requests in the read buffer began to wait.
@@ -390,13 +391,12 @@ impl<P: ServerProtocol> Connection<P> {
         };
         // The peer still gets its events. An overflow of the queue changes nothing: the connection closes anyway.
         drop(self.write_events(None));
-        let Buffers { read, ahead, write } = self.buffers.checkout();
+        let (mut responder, read, ahead) = self.responder();
         // A message that is being skipped was rejected before.
         if read.has_started() && !read.is_skipping() {
-            self.io.count_unreadable(&self.shared);
-            self.io.accounts.unsent.rejected += 1;
+            responder.io.count_unreadable(responder.shared);
+            responder.io.unsent.rejected += 1;
         }
-        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
         responder.wait_ended(read, rejection);
         if read.has_started() || !ahead.is_unused() {
             End::Closed
@@ -416,8 +416,8 @@ impl<P: ServerProtocol> Connection<P> {
     /// Returns how the connection ends after a panic, or `Ok` if it goes on.
     #[cold]
     fn recover_from_panic(&mut self, payload: Payload) -> Result<(), End> {
-        match self.io.running() {
-            Running::Request => self.answer_panic(payload),
+        match self.io.running {
+            Running::Sequential | Running::Concurrent => self.answer_panic(payload),
             // This panic is not caught, like a panic while the connection closes.
             Running::Stream => resume_unwind(payload),
             Running::LastFunction => {
@@ -434,21 +434,18 @@ impl<P: ServerProtocol> Connection<P> {
     /// Responds to the request whose processing panicked.
     fn answer_panic(&mut self, payload: Payload) -> Result<(), End> {
         self.has_unprocessed = true;
-        let Buffers { read, ahead, write } = self.buffers.checkout();
-        if let Some(conversation) = self.info.open_conversation() {
+        let (mut responder, read, ahead) = self.responder();
+        if let Some(conversation) = responder.info.open_conversation() {
             // Drops the items of the reply. The events that the function has pushed follow the answer.
             conversation.end_request();
             if !ahead.is_unused() {
                 // The function may have got the end of the input, which then is not the one of the buffer.
                 read.reopen();
             }
-            let rest = end_chunks(conversation, &mut self.framing, ahead, &self.shared);
+            let rest = end_chunks(conversation, responder.framing, ahead, responder.shared);
             read.frames().skip(rest);
         }
-        self.io.accounts.end_request();
-        let processing = self.processing;
-        let mut responder = Responder::new(&self.shared, &mut self.framing, write, &mut self.io);
-        let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload, processing)));
+        let flow = catch_unwind(AssertUnwindSafe(|| responder.panicked(payload)));
         flow.unwrap_or_else(|payload| {
             // Complete frames in the buffer are still sent.
             self.log_panic("the framing", payload);

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     ConnectionInfo, Peer,
     server::{
-        addresses::AddressUsage,
+        addresses::AddressConnection,
         registry::{Registration, Registry},
     },
     transport::Stream,
@@ -21,7 +21,7 @@ pub(in crate::server) struct NewConnection {
     pub(in crate::server) stream: Stream,
     pub(in crate::server) info: ConnectionInfo,
     pub(in crate::server) registration: Registration,
-    pub(in crate::server) usage: Option<Arc<AddressUsage>>,
+    pub(in crate::server) usage: Option<AddressConnection>,
     pub(in crate::server) permit: Option<OwnedSemaphorePermit>,
 }
 

@@ -5,26 +5,19 @@
 
 use std::task::Context;
 
-use super::{end::End, io::Io};
+use super::{end::End, io::Io, respond::Responder};
 use crate::{
     ConnectionInfo,
-    buffer::{Exception, WriteBuffer},
+    buffer::Exception,
     conversation::{Conversation, PushQueue},
     format::EncodeOutcome,
-    framing::{Announcement, ConnectionFraming, FrameError, Framing, Notice},
+    framing::{Announcement, FrameError, Framing, Notice},
+    protocol::ServerProtocol,
     server::log_limiter::log_limited,
 };
 
 /// How often events are framed and sent within one poll. Each time, they fill the write buffer.
 pub(super) const EVENT_BATCHES: usize = 16;
-
-/// Where messages are framed.
-pub(super) struct Outgoing<'a, F> {
-    pub(super) write: &'a mut WriteBuffer,
-    pub(super) framing: &'a mut ConnectionFraming<F>,
-    pub(super) info: &'a ConnectionInfo,
-    pub(super) io: &'a Io,
-}
 
 /// Drops the events that wait, and all later ones.
 pub(super) fn close_queue(info: &ConnectionInfo, io: &Io) {
@@ -34,7 +27,7 @@ pub(super) fn close_queue(info: &ConnectionInfo, io: &Io) {
     }
 }
 
-impl<F: Framing> Outgoing<'_, F> {
+impl<P: ServerProtocol> Responder<'_, P> {
     /// Frames all items that wait. Returns `true` if there were some.
     ///
     /// Returns an error if the framing cannot carry an item. The items before it are framed.
@@ -43,7 +36,7 @@ impl<F: Framing> Outgoing<'_, F> {
         if items.is_empty() {
             return Ok(false);
         }
-        if F::HAS_IDS {
+        if P::Framing::HAS_IDS {
             conversation.credit.spend(items.cost());
         }
         let framed = self.write_announced(Announcement::Items, items.iter());

@@ -16,65 +16,39 @@ use std::{
 };
 
 use super::{
-    Processing,
     end::{End, Interrupt},
-    io::Io,
+    io::{Io, Running},
     rejections::{
         MEMORY_IN_USE, TLS_BESIDE_OTHERS, function_panicked, going_away, half_closed, timed_out,
         unsendable,
     },
 };
 use crate::{
-    Peer, Rejection, RejectionKind,
+    ConnectionInfo, Rejection, RejectionKind,
     buffer::{Exception, ReadBuffer, WriteBuffer},
-    concurrency::is_concurrent,
     format::{After, Encode, EncodeError, EncodeOutcome, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
-    protocol::{ServerProtocol, has_one_exchange},
+    protocol::{ServerProtocol, has_one_exchange, is_concurrent},
     server::{
         log_limiter::{LogLimiter, log_limited, log_panic},
         metrics::count_rejection,
         shared::Shared,
-        tally::{Tally, Unsent},
     },
     text::{Escaped, MAX_SHOWN},
     transport::is_over_tls,
 };
 
-/// Writes and counts responses other than ordinary replies. A connection creates one whenever it needs one.
+/// What a connection needs to write frames. Writes and counts all but ordinary replies.
 pub(super) struct Responder<'a, P: ServerProtocol> {
-    shared: &'a Shared<P>,
-    framing: &'a mut ConnectionFraming<P::Framing>,
-    write: &'a mut WriteBuffer,
-    tally: &'a Tally,
-    log_limiter: &'a LogLimiter,
-    unsent: &'a mut Unsent,
+    pub(super) shared: &'a Shared<P>,
+    pub(super) info: &'a ConnectionInfo,
+    pub(super) framing: &'a mut ConnectionFraming<P::Framing>,
+    pub(super) write: &'a mut WriteBuffer,
+    pub(super) io: &'a mut Io,
 }
 
-impl<'a, P: ServerProtocol> Responder<'a, P> {
-    #[inline]
-    pub(super) fn new(
-        shared: &'a Shared<P>,
-        framing: &'a mut ConnectionFraming<P::Framing>,
-        write: &'a mut WriteBuffer,
-        io: &'a mut Io,
-    ) -> Self {
-        let Io {
-            accounts,
-            registration,
-            ..
-        } = io;
-        Self {
-            shared,
-            framing,
-            write,
-            tally: registration.tally(),
-            log_limiter: registration.log_limiter(),
-            unsent: &mut accounts.unsent,
-        }
-    }
-
+impl<P: ServerProtocol> Responder<'_, P> {
     /// Writes the greeting.
     pub(super) fn greet(&mut self, greeting: impl Encode<P::Format>) -> Result<(), End> {
         self.write.prepare();
@@ -88,7 +62,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             EncodeOutcome::Error(text) => text,
             EncodeOutcome::Unencodable(error) => self.cannot_encode("greeting", &error),
             EncodeOutcome::Unsendable(error) => {
-                let rejection = unsendable::<P::Framing>(self.log_limiter, "greeting", error);
+                let rejection = unsendable::<P::Framing>(self.log_limiter(), "greeting", error);
                 rejection.text().to_owned()
             }
         };
@@ -98,24 +72,19 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
 
     /// Responds to a request whose reply is not an ordinary message. `is_last`: nothing has arrived after it.
     #[cold]
-    pub(super) fn exceptional_reply(
-        &mut self,
-        reply: Exception,
-        peer: &Peer,
-        is_last: bool,
-    ) -> Result<(), End> {
+    pub(super) fn exceptional_reply(&mut self, reply: Exception, is_last: bool) -> Result<(), End> {
         let Exception { outcome, after } = reply;
         let failed = |why| Rejection::new(RejectionKind::Failed, why);
         let rejection = match outcome {
             EncodeOutcome::Written(start) if after == After::StartTls => {
-                return self.start_tls_after_reply(start, peer, is_last);
+                return self.start_tls_after_reply(start, is_last);
             }
             EncodeOutcome::Written(_) => {
-                self.unsent.served += 1;
+                self.io.unsent.served += 1;
                 return self.close_after_reply();
             }
             EncodeOutcome::Nothing => {
-                self.unsent.served += 1;
+                self.io.unsent.served += 1;
                 if after != After::Continue {
                     // A final rejection would say that this request was not executed.
                     return Err(End::Closed);
@@ -125,7 +94,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             EncodeOutcome::Error(text) => Rejection::error(text),
             EncodeOutcome::Unencodable(error) => failed(self.cannot_encode("reply", &error)),
             EncodeOutcome::Unsendable(error) => {
-                unsendable::<P::Framing>(self.log_limiter, "reply", error)
+                unsendable::<P::Framing>(self.log_limiter(), "reply", error)
             }
         };
         self.reject(&rejection)?;
@@ -136,28 +105,25 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     }
 
     /// Continues over TLS after the reply at `start` of the write buffer, or rejects its request and closes.
-    fn start_tls_after_reply(
-        &mut self,
-        start: usize,
-        peer: &Peer,
-        is_last: bool,
-    ) -> Result<(), End> {
+    fn start_tls_after_reply(&mut self, start: usize, is_last: bool) -> Result<(), End> {
         let why = if P::Framing::HAS_IDS && !is_last {
             // Requests that have arrived after it are dropped, and the client would wait for their replies.
             TLS_BESIDE_OTHERS
         } else if self.shared.start_tls.is_none() {
             "the server has no TLS to start; it is set with `start_tls`"
-        } else if is_over_tls(peer) {
+        } else if is_over_tls(self.info.peer()) {
             "the connection is over TLS already"
         } else if self.shared.is_once || has_one_exchange::<P>() {
             "the connection has one exchange"
-        } else if self.tally.received() >= self.shared.limits.max_requests_per_connection {
+        } else if self.io.registration.tally().received()
+            >= self.shared.limits.max_requests_per_connection
+        {
             "this is the last request of the connection (`max_requests_per_connection`)"
         } else {
-            self.unsent.served += 1;
+            self.io.unsent.served += 1;
             return Err(End::StartTls);
         };
-        log_limited!(self.log_limiter, error, { reason = why, }, "TLS cannot start");
+        log_limited!(self.log_limiter(), error, { reason = why, }, "TLS cannot start");
         // The peer would begin its handshake after this reply.
         self.write.remove_from(start);
         self.reject(&Rejection::new(RejectionKind::Failed, why))?;
@@ -172,7 +138,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         count_rejection(kind);
         // A final frame answers this request and all after it, so nothing else is written.
         if kind.is_final() {
-            self.unsent.count(kind);
+            self.io.unsent.count(kind);
             self.close_with(rejection);
             return Err(End::Closed);
         }
@@ -182,7 +148,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             if is_error {
                 return self.error_as_reply(rejection);
             }
-            self.unsent.count(kind);
+            self.io.unsent.count(kind);
             self.log_unsent(rejection);
             // Without a response to this request, the peer would match the next reply to it.
             return Err(End::Closed);
@@ -193,7 +159,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         } else {
             kind
         };
-        self.unsent.count(counted);
+        self.io.unsent.count(counted);
         match outcome {
             _ if is_told && after == After::Continue => {
                 tracing::debug!(reason = %rejection, "answered with a rejection");
@@ -208,7 +174,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     fn error_as_reply(&mut self, rejection: &Rejection) -> Result<(), End> {
         if P::Framing::HAS_VALUES {
             self.log_unsent(rejection);
-            self.unsent.failed += 1;
+            self.io.unsent.failed += 1;
             return Err(End::Closed);
         }
         let text = rejection.text().as_bytes();
@@ -221,11 +187,11 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
         let sent =
             sent.or_else(|_| self.message(|out| write!(out, "{text}").map_err(EncodeError::new)));
         if sent.is_err() {
-            log_limited!(self.log_limiter, error, { reason = %rejection, }, "this framing cannot carry the text of an error; return a message for it from `reject_with`");
-            self.unsent.failed += 1;
+            log_limited!(self.log_limiter(), error, { reason = %rejection, }, "this framing cannot carry the text of an error; return a message for it from `reject_with`");
+            self.io.unsent.failed += 1;
             return Err(End::Closed);
         }
-        self.unsent.served += 1;
+        self.io.unsent.served += 1;
         self.after_response()
     }
 
@@ -245,7 +211,8 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
     /// connection may have.
     #[cold]
     pub(super) fn after_response(&mut self) -> Result<(), End> {
-        if is_concurrent::<P>() && self.unsent.sum() < self.tally.unanswered() {
+        if is_concurrent::<P>() && self.io.unsent.sum() < self.io.registration.tally().unanswered()
+        {
             // Other requests are in flight, and the last of them decides.
             return Ok(());
         }
@@ -257,7 +224,7 @@ impl<'a, P: ServerProtocol> Responder<'a, P> {
             return Err(End::Closed);
         }
         let most = self.shared.limits.max_requests_per_connection;
-        if self.tally.received() >= most {
+        if self.io.registration.tally().received() >= most {
             let text =
                 format!("the connection had {most} requests (`max_requests_per_connection`)");
             self.close_with_frame(&going_away(&text));
@@ -293,19 +260,21 @@ impl<P: ServerProtocol> Responder<'_, P> {
     pub(super) fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) {
         self.set_no_id();
         let rejection = error.rejection().of_request::<P::Framing>(unread);
-        self.unsent.count(rejection.kind());
+        self.io.unsent.count(rejection.kind());
         count_rejection(rejection.kind());
         // The framing is wrong, or has no memory. The peer did nothing wrong.
         let is_ours = !rejection.kind().is_final();
         // A peer of another protocol would take the protocol's message for a reply.
         let is_other = !is_ours && (error.is_other_protocol() || self.seems_other(unread));
-        let is_answered = self
-            .write
-            .append(|out| self.framing.answer_error(out, error));
-        let is_written =
-            is_answered || (!is_other && self.write_protocol_rejection(&rejection).is_some());
+        let (framing, write) = (&mut *self.framing, &mut *self.write);
+        let is_written = write.append(|out| framing.answer_error(out, error))
+            || !is_other && {
+                let log_limiter = self.io.registration.log_limiter();
+                write_protocol_rejection(self.shared, framing, write, log_limiter, &rejection)
+                    .is_some()
+            };
         if is_ours {
-            log_limited!(self.log_limiter, error, { reason = %error, }, "the framing failed");
+            log_limited!(self.log_limiter(), error, { reason = %error, }, "the framing failed");
             self.close_with_frame(&going_away("the server failed"));
         } else if is_written {
             tracing::debug!(reason = %error, "the peer sent no valid frame");
@@ -397,20 +366,20 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Responds to the request whose processing panicked.
     #[cold]
-    pub(super) fn panicked(&mut self, payload: Payload, processing: Processing) -> Result<(), End> {
+    pub(super) fn panicked(&mut self, payload: Payload) -> Result<(), End> {
         let after = self.write.after();
         self.write.prepare();
-        let is_idle = self.unsent.sum() == self.tally.unanswered();
+        let is_idle = self.io.unsent.sum() == self.io.registration.tally().unanswered();
         // The panics of functions that run side by side were caught one by one.
-        if processing == Processing::Concurrent || is_idle {
+        if self.io.running == Running::Concurrent || is_idle {
             // No request was being processed, so the framing has panicked, and would panic again.
-            log_panic(self.log_limiter, "the framing", payload);
+            log_panic(self.log_limiter(), "the framing", payload);
             if is_idle {
                 self.close_with(&going_away("the server failed"));
             }
             return Err(End::Closed);
         }
-        self.reject(&function_panicked(self.log_limiter, payload))?;
+        self.reject(&function_panicked(self.log_limiter(), payload))?;
         if after != After::Continue {
             return self.close_after_reply();
         }
@@ -429,7 +398,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     fn seems_other(&self, unread: &[u8]) -> bool {
         // A framing that detects nothing speaks the protocol that this looks like, unless it is a codec of any other.
         (P::Framing::DETECTION.is_on || P::Framing::HAS_VALUES)
-            && self.tally.received() <= 1
+            && self.io.registration.tally().received() <= 1
             && OtherProtocol::guess(unread).is_some()
     }
 }
@@ -445,49 +414,91 @@ impl<P: ServerProtocol> Responder<'_, P> {
         self.write.message(self.framing.get_mut(), limit, encode)
     }
 
-    /// Writes a rejection as the framing's frame for it, or as the protocol's message. Returns `None` if there is
-    /// neither.
+    /// Writes a rejection. Returns `None` if there is no frame or message for it.
     fn write_rejection(&mut self, rejection: &Rejection) -> Option<Exception> {
-        let start = self.write.end();
-        if self.write_frame(rejection) {
-            return Some(Exception::written(start));
-        }
-        self.write_protocol_rejection(rejection)
+        let log_limiter = self.io.registration.log_limiter();
+        write_rejection(
+            self.shared,
+            self.framing,
+            self.write,
+            log_limiter,
+            rejection,
+        )
     }
 
     /// Writes a rejection as the framing's frame for it. Returns `false` if it has none.
     fn write_frame(&mut self, rejection: &Rejection) -> bool {
         self.write.append(|out| self.framing.reject(out, rejection))
     }
+}
 
-    /// Writes a rejection as the protocol's message for it. Returns `None` if there is none. Catches a panic of the
-    /// protocol.
-    fn write_protocol_rejection(&mut self, rejection: &Rejection) -> Option<Exception> {
-        let written = catch_unwind(AssertUnwindSafe(|| {
-            self.write.prepare();
-            let message = self.shared.protocol.reject_with(rejection)?;
-            let start = self.write.end();
-            let encoded = self.message(|out| message.encode(out));
-            Some(encoded.err().unwrap_or(Exception::written(start)))
-        }));
-        let encoded = written.unwrap_or_else(|payload| {
-            self.write.prepare();
-            let text = format!("panic: {}", panic_text(payload));
-            Some(Exception {
-                outcome: EncodeOutcome::Error(text),
-                after: After::Continue,
-            })
-        })?;
-        let why = match &encoded.outcome {
-            EncodeOutcome::Written(_) | EncodeOutcome::Nothing => return Some(encoded),
-            EncodeOutcome::Error(text) => text.clone(),
-            EncodeOutcome::Unencodable(error) => error.to_string(),
-            EncodeOutcome::Unsendable(error) => error.clone().of_reply().to_string(),
-        };
-        let why = Escaped::up_to(why.as_bytes(), MAX_SHOWN);
-        log_limited!(self.log_limiter, error, { reason = %rejection, %why, }, "`reject_with` did not produce a message that can be sent");
-        Some(encoded)
+/// Logging. Peers can cause these lines, so they are limited.
+impl<P: ServerProtocol> Responder<'_, P> {
+    fn log_limiter(&self) -> &LogLimiter {
+        self.io.registration.log_limiter()
     }
+
+    /// Logs why a value cannot be encoded. Returns a text for the peer, without the cause.
+    fn cannot_encode(&self, what: &'static str, error: &EncodeError) -> String {
+        log_limited!(self.log_limiter(), error, what, { %error, }, "a {what} cannot be encoded");
+        format!("the {what} cannot be encoded")
+    }
+
+    /// Logs why the connection closes where the framing has no control frames, and the protocol no message for
+    /// it.
+    fn log_unsent(&self, reason: &dyn fmt::Display) {
+        log_limited!(self.log_limiter(), info, { %reason, }, "closing the connection without a message");
+    }
+}
+
+/// Writes a rejection as the framing's frame for it, or as the protocol's message. Returns `None` if there is neither.
+fn write_rejection<P: ServerProtocol>(
+    shared: &Shared<P>,
+    framing: &mut ConnectionFraming<P::Framing>,
+    write: &mut WriteBuffer,
+    log_limiter: &LogLimiter,
+    rejection: &Rejection,
+) -> Option<Exception> {
+    let start = write.end();
+    if write.append(|out| framing.reject(out, rejection)) {
+        return Some(Exception::written(start));
+    }
+    write_protocol_rejection(shared, framing, write, log_limiter, rejection)
+}
+
+/// Writes a rejection as the protocol's message for it. Returns `None` if there is none. Catches a panic of the protocol.
+fn write_protocol_rejection<P: ServerProtocol>(
+    shared: &Shared<P>,
+    framing: &mut ConnectionFraming<P::Framing>,
+    write: &mut WriteBuffer,
+    log_limiter: &LogLimiter,
+    rejection: &Rejection,
+) -> Option<Exception> {
+    let written = catch_unwind(AssertUnwindSafe(|| {
+        write.prepare();
+        let message = shared.protocol.reject_with(rejection)?;
+        let start = write.end();
+        let limit = shared.limits.reply_len();
+        let encoded = write.message(framing.get_mut(), limit, |out| message.encode(out));
+        Some(encoded.err().unwrap_or(Exception::written(start)))
+    }));
+    let encoded = written.unwrap_or_else(|payload| {
+        write.prepare();
+        let text = format!("panic: {}", panic_text(payload));
+        Some(Exception {
+            outcome: EncodeOutcome::Error(text),
+            after: After::Continue,
+        })
+    })?;
+    let why = match &encoded.outcome {
+        EncodeOutcome::Written(_) | EncodeOutcome::Nothing => return Some(encoded),
+        EncodeOutcome::Error(text) => text.clone(),
+        EncodeOutcome::Unencodable(error) => error.to_string(),
+        EncodeOutcome::Unsendable(error) => error.clone().of_reply().to_string(),
+    };
+    let why = Escaped::up_to(why.as_bytes(), MAX_SHOWN);
+    log_limited!(log_limiter, error, { reason = %rejection, %why, }, "`reject_with` did not produce a message that can be sent");
+    Some(encoded)
 }
 
 /// Returns the frames that reject a connection before it is served.
@@ -501,34 +512,12 @@ pub(in crate::server) fn rejection_frames<P: ServerProtocol>(
 ) -> WriteBuffer {
     let frames = catch_unwind(AssertUnwindSafe(|| {
         let mut write = WriteBuffer::default();
-        Responder {
-            shared,
-            framing: &mut ConnectionFraming::new(shared.protocol.framing()),
-            write: &mut write,
-            tally: &Tally::default(),
-            log_limiter,
-            unsent: &mut Unsent::default(),
-        }
-        .close_with(rejection);
+        let mut framing = ConnectionFraming::new(shared.protocol.framing());
+        write_rejection(shared, &mut framing, &mut write, log_limiter, rejection);
         write
     }));
     frames.unwrap_or_else(|payload| {
         log_panic(log_limiter, "the framing", payload);
         WriteBuffer::default()
     })
-}
-
-/// Logging. Peers can cause these lines, so they are limited.
-impl<P: ServerProtocol> Responder<'_, P> {
-    /// Logs why a value cannot be encoded. Returns a text for the peer, without the cause.
-    fn cannot_encode(&self, what: &'static str, error: &EncodeError) -> String {
-        log_limited!(self.log_limiter, error, what, { %error, }, "a {what} cannot be encoded");
-        format!("the {what} cannot be encoded")
-    }
-
-    /// Logs why the connection closes where the framing has no control frames, and the protocol no message for
-    /// it.
-    fn log_unsent(&self, reason: &dyn fmt::Display) {
-        log_limited!(self.log_limiter, info, { %reason, }, "closing the connection without a message");
-    }
 }

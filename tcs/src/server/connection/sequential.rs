@@ -21,7 +21,6 @@ use super::{
     clocks::Stopwatch,
     end::{End, Interrupt},
     io::Io,
-    outgoing::Outgoing,
     rejections::{check_control, too_large},
     respond::Responder,
 };
@@ -34,7 +33,7 @@ use crate::{
     framing::{ConnectionFraming, FrameError, FrameKind, Framing as _, Side},
     protocol::{Context, ServerProtocol, has_no_request, has_one_exchange},
     response::Upgrade,
-    server::{metrics::Timer, shared::Shared},
+    server::{addresses::AddressRequest, metrics::Timer, shared::Shared},
 };
 
 pub(super) use receive::end_chunks;
@@ -50,6 +49,8 @@ pub(super) struct SequentialDriver<'a, P: ServerProtocol> {
     pub(super) ahead: &'a mut ReadAhead,
     pub(super) write: &'a mut WriteBuffer,
     pub(super) io: &'a mut Io,
+    /// The request whose function is called, where the requests of an address are limited.
+    pub(super) in_flight: Option<AddressRequest>,
     /// How many of the bytes that were read ahead are searched for credit.
     pub(super) searched: usize,
 }
@@ -76,12 +77,12 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             let mut cx = TaskContext::from_waker(Waker::noop());
             // The function is dropped before its request is answered.
             let polled = pin!(function).poll(&mut cx);
-            let before = self.io.accounts.unsent;
+            let before = self.io.unsent;
             let responded = match polled {
                 Poll::Ready(result) => self.respond(result),
                 Poll::Pending => self.responder_after_request().must_not_wait(),
             };
-            timer.record(|| self.io.accounts.unsent.outcome_since(before));
+            timer.record(|| self.io.unsent.outcome_since(before));
             if let Err(next) = self.unless_full(responded) {
                 return next;
             }
@@ -147,7 +148,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         timer: Timer<'_>,
     ) -> Result<Option<Upgrade<'r>>, End> {
         let has_returned = called.is_ok();
-        let before = self.io.accounts.unsent;
+        let before = self.io.unsent;
         let responded = self.respond_to_call(called);
         // A function that takes the connection over ends the conversation itself.
         if !matches!(responded, Ok(Some(_)))
@@ -157,7 +158,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
         // The drop of the timer records a call that was dropped.
         if has_returned {
-            timer.record(|| self.io.accounts.unsent.outcome_since(before));
+            timer.record(|| self.io.unsent.outcome_since(before));
         }
         responded
     }
@@ -214,11 +215,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     {
         let frame = self.next_request()?;
         if self.shared.checks_requests
-            && let Err(rejection) = self.io.accounts.check_and_begin_request(
-                self.shared,
-                &self.io.registration,
-                self.frames.last_arrival(),
-            )
+            && let Err(rejection) = self.begin_request()
         {
             return self.reject(rejection, frame).map(|()| None);
         }
@@ -240,6 +237,16 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 self.reject(rejection, frame).map(|()| None)
             }
         }
+    }
+
+    /// Begins a request, unless a limit rejects it.
+    #[cold]
+    fn begin_request(&mut self) -> Result<(), Rejection> {
+        let arrival = self.frames.last_arrival();
+        let received = self.io.registration.tally().received();
+        (self.shared.limits).check_pipeline(received - arrival.received)?;
+        self.in_flight = self.io.begin_request(self.shared, arrival)?;
+        Ok(())
     }
 
     /// Rejects a request before its function is called. Returns as [`unless_full`](Self::unless_full).
@@ -282,11 +289,12 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 }
                 Err(error) => return Err(self.bad_frame(&error, input.bytes())),
             };
+            let id = parsed.id;
             if parsed.kind == FrameKind::Message {
                 let frame = self.frames.take(input, parsed);
                 self.io.count_frame(|| !self.frames.is_empty());
                 self.io.count_request();
-                self.set_id();
+                self.set_id(id);
                 return Ok(frame);
             }
             let (kind, length) = (parsed.kind, parsed.oversized_len());
@@ -296,7 +304,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 .unwrap_or(input.bytes());
             self.frames.skip(parsed.consumed);
             self.io.count_frame(|| true);
-            self.handle_other_frame(kind, length, arrived)?;
+            self.handle_other_frame(kind, id, length, arrived)?;
         }
     }
 
@@ -309,12 +317,11 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         Ok(&[])
     }
 
-    /// Sets the id of what is written from now on to that of the request that was parsed last.
+    /// Sets the id of what is written from now on.
     #[inline]
-    fn set_id(&mut self) {
+    fn set_id(&mut self, id: u32) {
         if P::Framing::HAS_IDS {
-            let framing = self.framing.get_mut();
-            framing.set_id(framing.id());
+            self.framing.get_mut().set_id(id);
         }
     }
 
@@ -332,12 +339,13 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     fn handle_other_frame(
         &mut self,
         kind: FrameKind,
+        id: u32,
         length: usize,
         arrived: &[u8],
     ) -> Result<(), Next> {
         match kind {
             FrameKind::Oversized => {
-                self.set_id();
+                self.set_id(id);
                 self.io.count_unreadable(self.shared);
                 let limit = self.shared.limits.max_frame_len;
                 let rejection = too_large::<P::Framing>(length, limit, arrived);
@@ -369,7 +377,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
             return self.exceptional_reply(encoded);
         }
-        self.io.accounts.count_reply();
+        self.io.count_reply();
         if const { !has_one_exchange::<P>() } && !self.shared.checks_requests {
             return Ok(());
         }
@@ -379,9 +387,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[cold]
     fn exceptional_reply(&mut self, reply: Exception) -> Result<(), End> {
         let is_last = !self.frames.has_started() && self.ahead.is_unused();
-        let peer = self.info.peer();
-        self.responder_after_request()
-            .exceptional_reply(reply, peer, is_last)
+        let mut responder = self.responder_after_request();
+        responder.exceptional_reply(reply, is_last)
     }
 
     /// Ends the request in flight, and returns a responder for a response that is no ordinary reply. Out of line, so that
@@ -390,15 +397,16 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[inline(never)]
     fn responder_after_request(&mut self) -> Responder<'_, P> {
         // Ordinary replies come here, too, if requests are limited.
-        self.io.accounts.end_request();
-        Responder::new(self.shared, self.framing, self.write, self.io)
+        self.in_flight = None;
+        self.responder()
     }
 
-    fn outgoing(&mut self) -> Outgoing<'_, P::Framing> {
-        Outgoing {
-            write: self.write,
-            framing: self.framing,
+    fn responder(&mut self) -> Responder<'_, P> {
+        Responder {
+            shared: self.shared,
             info: self.info,
+            framing: self.framing,
+            write: self.write,
             io: self.io,
         }
     }

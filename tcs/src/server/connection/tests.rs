@@ -529,7 +529,8 @@ async fn frame_without_memory_is_given_up_beside_functions() {
     // As a function leaves it that has received long chunks: a request, and the beginning of another.
     let mut bytes = b"\0\0\0\0\0\0\0\x01\0\x04\0\0\0\0\0\x02".to_vec();
     bytes.resize(200 * 1024, 0);
-    connection.buffers.checkout().ahead.prepend(&bytes, false);
+    let moved = connection.buffers.checkout().ahead.prepend(&bytes, false);
+    moved.expect("there is memory");
     let memory = Arc::clone(connection.io.registration.memory());
     let _held = memory.try_reserve(1 << 20).expect("it is free");
     let mut serving = pin!(connection.serve());
@@ -671,6 +672,15 @@ async fn time_of_a_function_is_over_when_it_has_returned_and_credit_that_is_ther
     assert!(told.ends_with('i'), "its items wait for credit");
     let told = told_with_late_bytes::<false>(&settings, b"", 20).await;
     assert!(told.ends_with("(`request_timeout`)"));
+}
+
+#[tokio::test]
+async fn request_that_looks_like_another_protocol_does_not_end_the_wait_for_credit() {
+    let mut settings = Settings::new::<Concurrent>();
+    // With this limit, the text is the length of a message to skip.
+    settings.limits.max_frame_len = 512 << 20;
+    let told = told_with_late_bytes::<false>(&settings, b"GET / HTTP/1.1\r\n", 1).await;
+    assert!(told.ends_with('i'), "its items wait for credit");
 }
 
 /// Takes a block of 10 bytes, and waits after each piece until the semaphore is closed.

@@ -355,7 +355,8 @@ async fn handshake_byte_by_byte_succeeds() {
             .await
             .ok();
     });
-    let mut peer = RawPeer::over(within(tls::connect_over(near)).await);
+    let stream = within(tls::connect_over(near)).await;
+    let mut peer = RawPeer::over(stream.expect("the handshake succeeds"));
     assert_eq!(within(peer.ask("a")).await, Heard::message("a"));
     drop(peer);
     within(relay).await.expect("no panic");
@@ -399,7 +400,8 @@ async fn key_updates_do_not_extend_the_idle_timeout() {
         .listener(listener.with_handshake(tls::server()))
         .idle_timeout(limit);
     let serving = tokio::spawn(server.listen());
-    let mut stream = patiently(tls::connect_over(connect(&connector).await)).await;
+    let stream = patiently(tls::connect_over(connect(&connector).await)).await;
+    let mut stream = stream.expect("the handshake succeeds");
     let began = tokio::time::Instant::now();
     let (mut said, mut updates) = (Vec::new(), 0);
     loop {

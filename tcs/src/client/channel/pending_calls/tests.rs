@@ -10,7 +10,7 @@ use crate::{client::deadline::PassedLimit, framing::Multiplexed};
 const LIMIT: u32 = 8;
 
 fn open(calls: &mut PendingCalls, offset: u64) -> u32 {
-    calls.insert::<Multiplexed>(offset, Waker::noop().clone())
+    calls.insert::<Multiplexed>(offset, Some(Waker::noop().clone()))
 }
 
 fn error() -> Error {
@@ -262,7 +262,7 @@ fn late_call_gets_neither_the_parts_of_its_reply_nor_its_rejection() {
 fn call_behind_one_whose_items_have_come_is_late_in_time() {
     let mut calls = PendingCalls::new(LIMIT, true);
     let (stream, call) = (open(&mut calls, 0), open(&mut calls, 1));
-    calls.items.open(stream);
+    calls.items.insert(stream, Messages::default());
     for _ in 0..LIMIT {
         assert!(tick(&mut calls, &mut Vec::new()));
     }

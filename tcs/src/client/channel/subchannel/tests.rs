@@ -95,6 +95,30 @@ async fn driver_is_woken_without_the_lock_when_a_call_is_late() {
     assert_eq!(task.locked.load(Relaxed), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn tick_that_ends_no_call_wakes_the_driver_once() {
+    let (near, _far) = tokio::io::duplex(1 << 10);
+    let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
+    let (channel, subchannel) = open(options);
+    let mut driver = pin!(Driver::attach(&subchannel, Connection::over(near)).run());
+    let task = Arc::new(DriverTask {
+        subchannel,
+        wakes: AtomicUsize::new(0),
+        locked: AtomicUsize::new(0),
+    });
+    let waker = Waker::from(Arc::clone(&task));
+    let mut cx = Context::from_waker(&waker);
+    let mut call = pin!(channel.reply_to_bytes(false, b"x"));
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    assert!(driver.as_mut().poll(&mut cx).is_pending());
+    let before = task.wakes.load(Relaxed);
+    for ticks in 1..=3 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(driver.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(task.wakes.load(Relaxed), before + ticks);
+    }
+}
+
 #[test]
 fn waker_of_a_former_poll_is_dropped_without_the_lock() {
     let (near, _far) = tokio::io::duplex(64);
@@ -220,12 +244,11 @@ async fn retry_prefers_another_address() {
     for subchannel in [1, 1, 3].map(|index| pool.subchannels.get(index)) {
         subchannel.expect("four").record_failure(&busy);
     }
-    assert_eq!(pool.choose_for_retry(0).index, 3);
     assert_eq!(pool.choose_other(0).map(|it| it.index), Some(3));
     for index in [1, 3] {
         pool.subchannels.get(index).expect("four").lock().end();
     }
-    assert_eq!(pool.choose_for_retry(0).index, 2);
+    assert_eq!(pool.choose_other(0).map(|it| it.index), Some(2));
 }
 
 /// A waker that panics.

@@ -8,7 +8,7 @@ use super::{
     streams::is_large,
 };
 use crate::{
-    buffer::{Buffers, Exception},
+    buffer::{Buffers, Exception, ReadBuffer},
     format::{After, EncodeOutcome},
     framing::{Framing, Side},
     protocol::ServerProtocol,
@@ -44,13 +44,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Answers input that is not a request.
     #[cold]
     fn answer_unreadable(&mut self, unreadable: Unreadable) -> Result<(), End> {
-        let Buffers { read, write, .. } = &mut *self.buffers;
-        write.prepare();
-        let mut responder = Responder::new(self.shared, self.framing, write, self.io);
+        let (mut responder, read) = self.responder_and_input();
+        responder.write.prepare();
         match unreadable {
             Unreadable::CutFrame(rejection) => responder.reject(&rejection),
             Unreadable::BadFrame(error) => {
-                let unread = read.input(self.shared.limits.max_frame_len, Side::Server);
+                let unread = read.input(responder.shared.limits.max_frame_len, Side::Server);
                 responder.bad_frame(&error, unread.bytes());
                 Ok(())
             }
@@ -147,16 +146,26 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         if let Err(exception) = framed {
             let Buffers { read, ahead, .. } = &*self.buffers;
             let is_last = !read.has_started() && ahead.is_unused() && self.backlog.is_empty();
-            let peer = self.info.peer();
-            return self.responder().exceptional_reply(exception, peer, is_last);
+            return self.responder().exceptional_reply(exception, is_last);
         }
-        self.io.accounts.count_reply();
+        self.io.count_reply();
         self.responder().after_response()
     }
 
     pub(super) fn responder(&mut self) -> Responder<'_, P> {
-        let write = &mut self.buffers.write;
-        Responder::new(self.shared, self.framing, write, self.io)
+        self.responder_and_input().0
+    }
+
+    fn responder_and_input(&mut self) -> (Responder<'_, P>, &ReadBuffer) {
+        let Buffers { read, write, .. } = &mut *self.buffers;
+        let responder = Responder {
+            shared: self.shared,
+            info: self.info,
+            framing: self.framing,
+            write,
+            io: self.io,
+        };
+        (responder, read)
     }
 }
 

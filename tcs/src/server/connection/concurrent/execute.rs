@@ -7,25 +7,16 @@ use std::{
     sync::Arc,
 };
 
+use super::backlog::Request;
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
-    buffer::{Arrival, Exception, MemoryBudget, MessageBytes, OwnedMessage, Reservation},
+    buffer::{Exception, MemoryBudget, MessageBytes, Reservation},
     format::{After, Decode as _, Encode as _, EncodeError, EncodeOutcome, Frame, Writer},
     framing::FrameError,
     panics::panic_text,
     protocol::{Context, ServerProtocol},
-    server::{addresses::AddressRequest, metrics::Timer, shared::Shared, tally::CallOutcome},
+    server::{metrics::Timer, shared::Shared, tally::CallOutcome},
 };
-
-/// A request whose function is to be called.
-pub(super) struct Request<P: ServerProtocol> {
-    pub(super) message: OwnedMessage,
-    pub(super) session: P::Session,
-    pub(super) info: Arc<ConnectionInfo>,
-    pub(super) arrival: Arrival,
-    /// The peer's address counts the request until the function is dropped.
-    pub(super) _in_flight: Option<AddressRequest>,
-}
 
 /// The end of a request: a reply, or why it is rejected.
 pub(super) type Outcome = Result<Reply, Rejection>;
@@ -43,8 +34,10 @@ pub(super) struct Reply {
 impl Reply {
     /// Reserves the memory of a large reply. Without memory, the request has failed.
     pub(super) fn reserve(&mut self, budget: &MemoryBudget) {
-        if let Ok(reserved) = budget.reserve_large(self.bytes.capacity()) {
-            self.reserved = reserved;
+        if budget
+            .reserve_existing(self.bytes.capacity(), &mut self.reserved)
+            .is_ok()
+        {
             return;
         }
         // What follows the reply, such as a close, stays.
@@ -79,24 +72,22 @@ pub(super) fn failed(text: &str) -> Outcome {
 }
 
 /// Decodes a request and calls its function. The future owns what the request borrows.
-pub(super) async fn execute<P: ServerProtocol>(shared: &Shared<P>, request: Request<P>) -> Outcome {
-    let Request {
-        message,
-        mut session,
-        info,
-        arrival,
-        _in_flight,
-    } = request;
+pub(super) async fn execute<P: ServerProtocol>(
+    shared: &Shared<P>,
+    request: Request,
+    mut session: P::Session,
+    info: Arc<ConnectionInfo>,
+) -> Outcome {
     let mut scratch = Vec::new();
-    let frame = Frame::new(message.bytes()).with_scratch(&mut scratch);
+    let frame = Frame::new(request.message.bytes()).with_scratch(&mut scratch);
     let decoded = match P::Request::decode(frame) {
         Ok(decoded) => decoded,
         Err(error) => {
             let rejection = Rejection::bad_request(error.to_string());
-            return Err(rejection.of_request::<P::Framing>(message.bytes()));
+            return Err(rejection.of_request::<P::Framing>(request.message.bytes()));
         }
     };
-    let timer = Timer::start(&shared.metrics, arrival, P::operation(&decoded));
+    let timer = Timer::start(&shared.metrics, request.arrival, P::operation(&decoded));
     let context = Context::new(&info, &mut session);
     let mut function = pin!(shared.protocol.process_request(context, decoded));
     let limit = shared.limits.reply_len();

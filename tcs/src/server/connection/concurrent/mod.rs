@@ -7,9 +7,8 @@
 //!
 //! | a request is | while |
 //! |---|---|
-//! | a `QueuedRequest` in the [`Backlog`] | it waits for a place, where a framing has ids |
-//! | an `ActiveRequest` in a slot of the [`Slots`] | it was received, and is not answered |
-//! | a [`Request`] | its future, [`execute`], begins, which owns it |
+//! | a [`Request`] in the [`Backlog`] | it waits for a place, where a framing has ids |
+//! | an `ActiveRequest` in a slot of the [`Slots`] | its future, [`execute`], runs or has ended, and it is not answered |
 //! | an [`Outcome`] in its slot | its reply or rejection waits for its turn in the [`Outbox`] |
 
 mod answer;
@@ -29,8 +28,8 @@ use std::{future::poll_fn, mem::replace, sync::Arc};
 use tokio::{task::yield_now, time::Instant};
 
 use self::{
-    backlog::Backlog,
-    execute::{Outcome, Request, closes, execute},
+    backlog::{Backlog, Request},
+    execute::{Outcome, closes, execute},
     outbox::Outbox,
     slots::{SlotIndex, Slots},
 };
@@ -109,7 +108,7 @@ struct ConcurrentDriver<'a, P: ServerProtocol, F: Future> {
     buffers: &'a mut Buffers,
     io: &'a mut Io,
     /// [`execute`], whose future has a type without a name.
-    new_future: fn(&'a Shared<P>, Request<P>) -> F,
+    new_future: fn(&'a Shared<P>, Request, P::Session, Arc<ConnectionInfo>) -> F,
     slots: Slots<F>,
     outbox: Outbox,
     backlog: Backlog,
@@ -163,7 +162,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Polls the functions that were woken, answers, and takes further requests.
     fn process(&mut self) -> Result<Next, End> {
         // Events have their turn here, because streams may fill the buffer before each flush.
-        self.outgoing().write_released_events(None)?;
+        self.responder().write_released_events(None)?;
         let requests_first = replace(&mut self.requests_first, false);
         if requests_first {
             self.read_more(&Next::Read);

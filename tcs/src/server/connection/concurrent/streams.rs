@@ -44,7 +44,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         let (count, cost) = items.batch(credit.min(PART_LEN));
         request.credit -= i64::try_from(cost).unwrap_or(i64::MAX);
         let batch = items.iter().take(count);
-        let (_, error) = self.outgoing().write_announced(Announcement::Items, batch);
+        let (_, error) = self.responder().write_announced(Announcement::Items, batch);
         items.advance(count);
         // `request_timeout` is for each item.
         let now = self.io.registration.now();
@@ -88,7 +88,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         let part = part.get(..PART_LEN).unwrap_or(part);
         let length = part.len();
         let parts = std::iter::once(part);
-        let (_, error) = self.outgoing().write_announced(Announcement::Parts, parts);
+        let (_, error) = self.responder().write_announced(Announcement::Parts, parts);
         debug_assert!(error.is_none(), "a part is shorter than its message may be");
         reply.sent += length;
         self.slots.set_outcome(slot, Ok(reply));

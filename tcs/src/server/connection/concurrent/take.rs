@@ -13,17 +13,16 @@ use super::{
         },
     },
     ConcurrentDriver, Phase, Unreadable,
-    backlog::QueuedRequest,
-    execute::{Outcome, Request, closes},
+    backlog::Request,
+    execute::{Outcome, closes},
     request::ClientDeadline,
     slots::SlotIndex,
 };
 use crate::{
     Rejection, RejectionKind,
     buffer::{Buffers, ReadError},
-    concurrency::share_session,
     framing::{FrameKind, Framing, Notice, ParsedFrame, Side},
-    protocol::ServerProtocol,
+    protocol::{ServerProtocol, share_session},
     server::{metrics::NEEDS_ARRIVALS, time::Deadline},
 };
 
@@ -132,19 +131,23 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         self.io.end_frame();
         self.io.count_frame(|| read.has_started());
         self.io.count_request();
-        let (framing, now) = (self.framing.get_mut(), self.io.registration.now());
-        let id = framing.id();
-        let client_deadline = ClientDeadline::new(now, framing.take_deadline());
+        let id = parsed.id;
+        let (now, deadline) = (
+            self.io.registration.now(),
+            self.framing.take_deadline(parsed),
+        );
+        let client_deadline = ClientDeadline::new(now, deadline);
         let waiting = self.slots.in_use() + self.backlog.len() + 1;
         let limit = self.shared.limits.check_pipeline(waiting as u64);
         let rejection = match (limit, message) {
             _ if is_refused => Rejection::busy("the connection closes"),
             (Ok(()), Ok(message)) if self.may_call() || !self.backlog.is_full() => {
-                let request = QueuedRequest {
+                let request = Request {
                     id,
                     message,
                     arrival,
                     client_deadline,
+                    in_flight: None,
                 };
                 if self.may_call() {
                     self.start(request);
@@ -171,33 +174,25 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     }
 
     /// Calls the function of a request, unless a limit rejects it.
-    fn start(&mut self, queued: QueuedRequest) {
-        let slot = self.open_slot(queued.id);
-        if let Err(rejection) = self.try_start(slot, queued) {
+    fn start(&mut self, request: Request) {
+        let slot = self.open_slot(request.id);
+        if let Err(rejection) = self.try_start(slot, request) {
             self.finish(slot, Err(rejection));
         }
     }
 
     /// Calls the function of a request in a slot, or returns why it is rejected.
-    fn try_start(&mut self, slot: SlotIndex, queued: QueuedRequest) -> Result<(), Rejection> {
-        let QueuedRequest {
-            id: _,
-            message,
-            arrival,
-            client_deadline,
-        } = queued;
-        if self.io.registration.has_passed(client_deadline.at) {
+    fn try_start(&mut self, slot: SlotIndex, mut request: Request) -> Result<(), Rejection> {
+        if self.io.registration.has_passed(request.client_deadline.at) {
             // The request was not executed, in contrast to one that timed out.
             let text = "the deadline of the client was over before the function could be called";
             return Err(Rejection::busy(text));
         }
         if self.shared.checks_requests {
-            let io = &mut *self.io;
-            let started = (io.accounts).begin_request(self.shared, &io.registration, arrival);
-            started.map_err(|busy| busy.of_request::<P::Framing>(message.bytes()))?;
+            let begun = self.io.begin_request(self.shared, request.arrival);
+            request.in_flight =
+                begun.map_err(|busy| busy.of_request::<P::Framing>(request.message.bytes()))?;
         }
-        // The future owns the request in flight from here, and its drop ends it.
-        let in_flight = self.io.accounts.take_request();
         let registration = &self.io.registration;
         let session = match share_session::<P>(self.session) {
             Ok(Some(session)) => session,
@@ -208,22 +203,17 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             }
             Err(payload) => return Err(function_panicked(registration.log_limiter(), payload)),
         };
-        let Some(request) = self.slots.request_mut(slot) else {
+        let Some(active) = self.slots.request_mut(slot) else {
             return Ok(());
         };
-        request.start(client_deadline, registration.now(), &self.shared.limits);
-        self.next_deadline = self.next_deadline.min(request.deadline);
-        let info = Arc::clone(&request.info);
-        let function = (self.new_future)(
-            self.shared,
-            Request {
-                message,
-                session,
-                info,
-                arrival,
-                _in_flight: in_flight,
-            },
+        active.start(
+            request.client_deadline,
+            registration.now(),
+            &self.shared.limits,
         );
+        self.next_deadline = self.next_deadline.min(active.deadline);
+        let info = Arc::clone(&active.info);
+        let function = (self.new_future)(self.shared, request, session, info);
         self.slots.start(slot, function);
         // At once: the waker of a function is not called before its first poll.
         self.poll_slot(slot);
@@ -284,14 +274,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         self.io.count_frame(|| true);
         if let Some(rejection) = too_large {
             self.io.count_unreadable(self.shared);
-            let id = self.framing.get_mut().id();
-            self.reject(id, rejection);
+            self.reject(parsed.id, rejection);
         } else if P::Framing::HAS_IDS
             && let FrameKind::Control(code) = parsed.kind
             && let Some(notice @ (Notice::Credit(_) | Notice::Cancel | Notice::Deadline(_))) =
                 Notice::from_frame(code, self.buffers.read.bytes_at(place))
         {
-            self.take_notice(notice);
+            self.take_notice(parsed.id, notice);
         } else if parsed.kind == FrameKind::Control(Notice::Cancel.code())
             && let Some(slot) = self.outbox.newest()
         {
@@ -307,8 +296,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Applies a notice of the client about a request. A notice about an id that is not in use is ignored, because the
     /// reply may have been on its way.
     #[cold]
-    fn take_notice(&mut self, notice: Notice) {
-        let id = self.framing.get_mut().id();
+    fn take_notice(&mut self, id: u32, notice: Notice) {
         let slot = self.slots.find(id);
         match (notice, slot) {
             (Notice::Credit(bytes), Some(slot)) => {

@@ -6,7 +6,6 @@ use super::{
     super::{
         Next,
         end::{End, Interrupt},
-        outgoing::Outgoing,
         rejections::{client_timed_out, half_closed, no_credit, timed_out},
     },
     ConcurrentDriver, Phase,
@@ -27,7 +26,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Interrupt>> {
         // Events do not wait for the replies to functions that run side by side.
-        let has_events = self.outgoing().write_released_events(Some(cx))?;
+        let has_events = self.responder().write_released_events(Some(cx))?;
         if let Poll::Ready(interrupt) = self.poll_transfer(next, cx) {
             return Poll::Ready(Err(interrupt));
         }
@@ -75,15 +74,6 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             || self.read_more(next)
             || has_room
                 && (has_events || self.outbox.can_send(&self.slots) || self.can_progress(next))
-    }
-
-    pub(super) fn outgoing(&mut self) -> Outgoing<'_, P::Framing> {
-        Outgoing {
-            write: &mut self.buffers.write,
-            framing: self.framing,
-            info: self.info,
-            io: self.io,
-        }
     }
 
     /// Acts on an interrupt: drops the functions whose time is over, or rejects a frame that it cannot read.

@@ -6,13 +6,13 @@ use std::{cmp::max, task::Context};
 use super::{
     super::{
         clocks::{Stopwatch, credit_limit},
+        end::{End, Interrupt},
         rejections::{check_control, credit_out_of_reach, no_more_credit},
     },
     SequentialDriver,
     receive::input_at,
 };
 use crate::{
-    Rejection,
     conversation::Conversation,
     framing::{ConnectionFraming, FrameKind, Framing, Notice, Side, has_notices},
     protocol::ServerProtocol,
@@ -65,32 +65,33 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         &mut self,
         conversation: &Conversation,
         cx: &Context<'_>,
-    ) -> Result<bool, Rejection> {
-        let may_follow = self.find_credit(conversation);
+    ) -> Result<bool, Interrupt> {
+        let may_follow = self.find_credit(conversation)?;
         if !conversation.credit.is_short() {
             cx.waker().wake_by_ref();
             return Ok(true);
         }
         if self.ahead.is_full() {
-            return Err(credit_out_of_reach());
+            return Err(Interrupt::Rejected(credit_out_of_reach()));
         }
         if may_follow {
             Ok(false)
         } else {
-            Err(no_more_credit())
+            Err(Interrupt::Rejected(no_more_credit()))
         }
     }
 
     /// Adds the credit that the client gives to the items of this request, also after further requests. The notices stay
     /// in the buffer, and the loop ignores them later. Returns `false` if no more can follow what has arrived.
     #[cold]
-    pub(super) fn find_credit(&mut self, conversation: &Conversation) -> bool {
-        self.move_rest_ahead();
+    pub(super) fn find_credit(&mut self, conversation: &Conversation) -> Result<bool, End> {
+        self.move_rest_ahead()?;
         let current = self.framing.get_mut();
         let id = current.set_id(0);
         current.set_id(id);
         // Another framing, because the requests are parsed again.
-        let mut framing = ConnectionFraming::<P::Framing>::new(self.shared.protocol.framing());
+        let mut framing =
+            ConnectionFraming::<P::Framing>::after_first(self.shared.protocol.framing());
         let limit = self.shared.limits.max_frame_len;
         // A block may have any bytes.
         self.searched = max(self.searched, conversation.chunks.rest_of_blocks());
@@ -99,12 +100,12 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             let input = input_at(self.ahead, self.searched, limit);
             let parsed = match framing.parse(input) {
                 Ok(Some(parsed)) if check_control(parsed.kind()).is_ok() => parsed,
-                Ok(None) => return !self.ahead.has_ended(),
-                _ => return false,
+                Ok(None) => return Ok(!self.ahead.has_ended()),
+                _ => return Ok(false),
             };
             let message = input.bytes().get(parsed.payload()).unwrap_or_default();
             if let FrameKind::Control(code) = parsed.kind()
-                && framing.get_mut().id() == id
+                && parsed.id() == id
                 && let Some(Notice::Credit(bytes)) = Notice::from_frame(code, message)
             {
                 conversation.credit.add(bytes);
@@ -116,20 +117,20 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Returns `true` if the client no longer wants the streamed reply. The notice comes directly after the request, stays
     /// in the buffer, and the loop ignores it later.
     #[cold]
-    pub(super) fn is_cancelled(&mut self, conversation: &Conversation) -> bool {
+    pub(super) fn is_cancelled(&mut self, conversation: &Conversation) -> Result<bool, End> {
         let has_arrived = self.ahead.len() > 0 || self.frames.has_started();
         if !Self::can_be_cancelled() || !has_arrived || conversation.chunks.may_be_block() {
-            return false;
+            return Ok(false);
         }
         let limit = self.shared.limits.max_frame_len;
         // The inner framing, because `ConnectionFraming` would count an announced chunk, which is parsed again.
         let framing = self.framing.get_mut();
         let mut next = framing.parse(self.frames.input(limit, Side::Server));
         if let Ok(None) = next {
-            self.move_rest_ahead();
+            self.move_rest_ahead()?;
             let framing = self.framing.get_mut();
             next = framing.parse(input_at(self.ahead, 0, limit));
         }
-        matches!(next, Ok(Some(parsed)) if parsed.kind() == CANCEL)
+        Ok(matches!(next, Ok(Some(parsed)) if parsed.kind() == CANCEL))
     }
 }

@@ -3,7 +3,7 @@
 use std::cmp::min;
 
 use super::{
-    super::{clocks::Stopwatch, rejections::check_control},
+    super::{clocks::Stopwatch, end::End, rejections::check_control},
     SequentialDriver,
     notices::CANCEL,
 };
@@ -31,17 +31,17 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         &mut self,
         conversation: &Conversation,
         clock: &mut Stopwatch,
-    ) -> bool {
+    ) -> Result<bool, End> {
         let chunks = &conversation.chunks;
         let Some((demand, mut progress)) = chunks.begin_search() else {
             self.ahead.set_demand(false);
-            return false;
+            return Ok(false);
         };
         if P::Framing::HAS_IDS {
             // Before the notices are consumed.
-            self.find_credit(conversation);
+            self.find_credit(conversation)?;
         }
-        self.move_rest_ahead();
+        self.move_rest_ahead()?;
         let before = self.ahead.len();
         let skipped = min(progress.skip, self.ahead.len());
         self.ahead.consume(skipped);
@@ -66,7 +66,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             // `request_timeout` is for each chunk.
             clock.stop();
         }
-        !is_given
+        Ok(!is_given)
     }
 
     /// Takes what the function waits for off the bytes that were read ahead, or finds the end.
@@ -94,9 +94,9 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     }
 
     /// Moves what was read with the request to what was read ahead. Later calls find nothing: the rest is read ahead.
-    pub(super) fn move_rest_ahead(&mut self) {
-        let (rest, has_ended) = self.frames.take_rest();
-        self.ahead.prepend(rest, has_ended);
+    pub(super) fn move_rest_ahead(&mut self) -> Result<(), End> {
+        let moved = self.frames.move_rest_to(self.ahead);
+        moved.map_err(End::Error)
     }
 }
 
@@ -240,7 +240,8 @@ mod tests {
     fn take<F: Framing>(bytes: &[u8], has_ended: bool) -> Taken {
         let mut framing = ConnectionFraming::new(F::default());
         let (mut ahead, mut progress) = (ReadAhead::default(), Progress::default());
-        ahead.prepend(bytes, has_ended);
+        let moved = ahead.prepend(bytes, has_ended);
+        moved.expect("there is memory");
         take_chunks(&mut framing, &mut ahead, 100, &mut progress, true);
         let chunks = progress.messages.iter();
         Taken {

@@ -40,8 +40,8 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
                 outcome: EncodeOutcome::Nothing,
                 after: After::Continue,
             }) => {
-                self.io.accounts.count_reply();
-                self.io.accounts.end_request();
+                self.io.count_reply();
+                self.in_flight = None;
                 Ok(Some(upgrade))
             }
             Err(exception) => self.exceptional_reply(exception).map(|()| None),
@@ -58,8 +58,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             end_chunks(conversation, self.framing, self.ahead, self.shared)
         });
         // What the peer has sent after the request is the first input of the function.
-        let (rest, has_ended) = self.frames.take_rest();
-        self.ahead.prepend(rest, has_ended);
+        self.move_rest_ahead()?;
         let skipped = skip.min(self.ahead.len());
         self.ahead.consume(skipped);
         let has_ended = self.ahead.has_ended();

@@ -8,6 +8,7 @@ use super::{
     super::{
         clocks::{Stopwatch, frame_limit},
         end::Interrupt,
+        io::Running,
         outgoing::EVENT_BATCHES,
         rejections::{ITEM, cancelled, late_chunk, no_chunk, no_credit, unsendable},
     },
@@ -39,7 +40,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             self.poll_wait(clock, Deadline::NEVER, cx)
         });
         if interrupt.closes() {
-            self.io.begin_last_drop();
+            self.io.running = Running::LastFunction;
         }
         Poll::Ready(interrupt)
     }
@@ -96,7 +97,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     ) -> Result<bool, Interrupt> {
         let has_more = self.write_messages(conversation, clock, cx)?;
         // Before the wait, which reads further only if the function has taken what there is.
-        let needs_more = self.give_chunks(conversation, clock);
+        let needs_more = self.give_chunks(conversation, clock)?;
         let waited = self.poll_wait_for_peer(conversation, clock, cx);
         if self.ahead.has_ended() || self.frames.has_ended() {
             conversation.close();
@@ -107,21 +108,19 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             }
             return Err(interrupt);
         }
-        if self.must_wait_for_credit()
-            && (self.wake_if_credited(conversation, cx)).map_err(Interrupt::Rejected)?
-        {
+        if self.must_wait_for_credit() && self.wake_if_credited(conversation, cx)? {
             return Ok(false);
         }
         // If the read-ahead buffer was full, the wait did not poll the socket, so nothing wakes this task for more bytes. For
         // a function that has dropped its wait, nothing more is read.
         let has_room = self.ahead.demand().is_some() && self.ahead.is_full();
         // Gives what the wait has read.
-        if needs_more && !self.give_chunks(conversation, clock) {
+        if needs_more && !self.give_chunks(conversation, clock)? {
             // The function is woken, and runs before the next transfer.
             return Ok(false);
         }
         // Last, because the chunks before the notice are taken first.
-        if self.is_cancelled(conversation) {
+        if self.is_cancelled(conversation)? {
             return Err(Interrupt::Rejected(cancelled()));
         }
         Ok(has_room || has_more && self.write.is_empty())
@@ -137,7 +136,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     ) -> bool {
         match interrupt {
             Interrupt::ChunkRejected(_) => {
-                self.ahead.len() > 0 && !self.give_chunks(conversation, clock)
+                self.ahead.len() > 0 && matches!(self.give_chunks(conversation, clock), Ok(false))
             }
             Interrupt::Rejected(_) | Interrupt::TimedOut => {
                 self.must_wait_for_credit()
@@ -161,7 +160,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             clock.stop();
         }
         if let Some(queue) = conversation.pushes() {
-            has_more |= self.outgoing().write_events(queue, Some(cx))?;
+            has_more |= self.responder().write_events(queue, Some(cx))?;
         }
         Ok(has_more)
     }
@@ -169,7 +168,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Frames the items that the function has left. Returns `true` if there were some.
     #[cold]
     pub(super) fn write_items(&mut self, conversation: &Conversation) -> Result<bool, Interrupt> {
-        let written = self.outgoing().write_items(conversation);
+        let written = self.responder().write_items(conversation);
         written.map_err(|error| {
             let log_limiter = self.io.registration.log_limiter();
             Interrupt::Rejected(unsendable::<P::Framing>(log_limiter, ITEM, error))

@@ -1,6 +1,25 @@
-//! Values of options with units.
+//! What the options of several commands share: help that fits a screen, and values with units.
 
 use std::time::Duration;
+
+use clap::ArgAction;
+
+/// The exit codes, the same for all commands that connect.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes: 0 fine, 1 rejected or an error, 2 wrong usage, \
+3 cannot connect, 4 too late, 5 wrong framing or format, 6 closed too early, 130 Ctrl-C";
+
+/// The flags that print help, in place of those of `clap`, whose `--help` is longer than a screen.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Help")]
+pub(crate) struct HelpFlags {
+    /// Print help
+    #[arg(short, long, action = ArgAction::HelpShort)]
+    help: Option<bool>,
+    /// Print help with all options, and more about each
+    #[arg(long, action = ArgAction::HelpLong)]
+    help_all: Option<bool>,
+}
 
 /// Reads a time such as `500ms`, `3s`, `2m` or `1.5`, which are seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
