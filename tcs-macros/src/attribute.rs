@@ -36,7 +36,8 @@ pub(crate) fn expand_attribute(side: Side, options: TokenStream, item: TokenStre
         .module(Span::mixed_site())
         .into_token_stream();
     let Some(mut parsed) = Item::parse(side, item.clone(), &mut errors) else {
-        return errors.add_to(item, &private);
+        let other = crate::expand::expand_other(&options, item);
+        return errors.add_to(other, &private);
     };
     check_handles(&options, &mut parsed, is_editor, &mut errors);
     if let Item::Module(module) = &mut parsed {

@@ -282,6 +282,29 @@ fn word_that_is_not_known_is_in_a_path_for_editors() {
     assert!(inside.to_string().contains(path), "{inside}");
 }
 
+#[test]
+fn request_that_is_half_typed_keeps_its_fields() {
+    for request in [
+        "request = |a: u8, b: &str| b.",
+        "request = move |a: u8, c: , b: &str| a",
+        "request = |a: u8, b: &str| f(a, .), framing = A",
+        "framing = A, request = |b: &str, a: u8, c| { b + }",
+    ] {
+        let output = client_protocol(tokens(request), tokens("fn ask(reply: &str) {}")).to_string();
+        for kept in ["a : u8", "b : & 'field str", "fn new"] {
+            assert!(
+                output.contains(kept),
+                "{request}: {kept} is missing: {output}"
+            );
+        }
+        assert_eq!(
+            output.matches("compile_error").count(),
+            1,
+            "{request}: {output}"
+        );
+    }
+}
+
 /// rustc has reported that a type ends early, and would again if it were kept at the end of the parameters.
 #[test]
 fn parameter_that_ends_early_is_left_to_rustc() {

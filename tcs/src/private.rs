@@ -26,7 +26,7 @@ pub use crate::format::plain::parse_text;
 pub use crate::framing::connection_framing::ConnectionFraming;
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
-    Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
+    __unserved as unserved, Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
     client::{ChannelItems, Items, Upload},
     conversation::{CloneFraming, LentFraming},
     format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer},
@@ -35,9 +35,9 @@ pub use crate::{
     macro_support::{
         answer::{Answer, AnyAnswer},
         bounds::{
-            CallsOver, DefaultSession, FromContextAlone, ReplyCheck, SendField, SharedSession,
-            State, UnreadReply, WithFraming, assert_send_field, assert_shared_session,
-            assert_state,
+            CallsOver, ChangedFraming, CloneArgument, DefaultSession, FromContextAlone, ReplyCheck,
+            SameSession, SendField, SharedSession, State, UnreadReply, WithFraming,
+            assert_send_field, assert_shared_session, assert_state,
         },
         options,
         pair::{OtherPair, Pair},

@@ -14,7 +14,7 @@ use crate::{
         server::ServerImpl,
     },
     spans::{place_of, start_of},
-    syntax::{bare, is_unsized},
+    syntax::{bare, is_unsized, same_tokens},
 };
 
 /// Calls a function of a server, with `self`, `info` and `session` in scope. Returns statements that take values from
@@ -38,11 +38,22 @@ pub(super) fn call(
         ParameterSource::State(state) => shared_state(server, state),
         ParameterSource::Session(Session { ty, mutability, .. }) => {
             let span = start_of(ty);
-            match (&server.concurrency, mutability) {
+            let value = match (&server.concurrency, mutability) {
                 // `session` is an `Arc`.
                 (Some(_), _) => quote_spanned!(span=> &**session),
                 (None, None) => quote_spanned!(span=> &*session),
                 (None, Some(_)) => quote_spanned!(span=> session),
+            };
+            match &server.session {
+                // The types are two names of one type, or a mistake, which this trait explains.
+                Some(of_all) if !same_tokens(ty, &of_all.ty) => {
+                    let same_session = library.item("SameSession", ty);
+                    let of_all = &of_all.ty;
+                    let lend = mutability.map_or("shared", |_| "exclusive");
+                    let lend = Ident::new(lend, span);
+                    quote_spanned!(span=> <#ty as #same_session<#of_all>>::#lend(#value))
+                }
+                _ => value,
             }
         }
         ParameterSource::Framing(ty) => {
@@ -52,7 +63,8 @@ pub(super) fn call(
             extractions.extend(quote_spanned! {span=>
                 let mut #name = #private::LentFraming::<Self::Framing>::take(info);
             });
-            quote_spanned!(span=> &mut *#name)
+            let changed = library.item("ChangedFraming", ty);
+            quote_spanned!(span=> <#ty as #changed<Self::Framing>>::changed(&mut *#name))
         }
         ParameterSource::Context(ty) => {
             let name = format_ident!("extracted_{position}", span = span);

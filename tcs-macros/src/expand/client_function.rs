@@ -127,8 +127,9 @@ impl ClientExpansion<'_> {
             Some(Half::MakeRequest) => {
                 // The fields stay in the protocol, whose `process_reply` may need them.
                 let values = ty.fields.iter().map(|Field { name, ty: field }| {
-                    let span = start_of(field);
-                    quote_spanned!(span=> <#field as ::core::clone::Clone>::clone(&self.#name))
+                    let clone = library.item("CloneArgument", field);
+                    let span = place_of(ty.item_name);
+                    quote_spanned!(span=> <#field as #clone>::clone_argument(&self.#name))
                 });
                 let call = function_call(ty.item_name, &ty.generics, values);
                 match &self.client.function.sig.output {

@@ -16,9 +16,14 @@ mod trait_impl;
 
 use std::env;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
 
-use crate::model::{Model, ModelItem, operations::Operations};
+use crate::{
+    item::other_type,
+    model::{Model, ModelItem, operations::Operations},
+    options::{Options, Side},
+};
 
 /// A variable that `cargo clippy` sets.
 const CLIPPY: &str = "CLIPPY_ARGS";
@@ -42,6 +47,15 @@ pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
     let mut tokens = item::write_function(model.options, function);
     tokens.extend(added);
     tokens
+}
+
+/// Writes an item from which no protocol is made. A type becomes a protocol nevertheless, so that a server of it causes
+/// no further error.
+pub(crate) fn expand_other(options: &Options, mut item: TokenStream) -> TokenStream {
+    let ty = other_type(item.clone()).filter(|_| options.side == Side::Server);
+    let private = options.library.module(Span::mixed_site());
+    item.extend(ty.map(|ty| quote!(#private::unserved! { #ty })));
+    item
 }
 
 /// Writes a module with its messages, their client and, unless the functions are left out, a server.

@@ -5,8 +5,9 @@ mod module;
 
 use proc_macro2::TokenStream;
 use syn::{
-    Token,
+    Ident, Token, Type,
     parse::{ParseStream, Parser as _},
+    parse_quote,
 };
 
 pub(crate) use self::{
@@ -14,6 +15,18 @@ pub(crate) use self::{
     module::{GENERATED, Module, ModuleItem},
 };
 use crate::{errors::Errors, options::Side, syntax::fork_at_keyword};
+
+/// Returns the type that an item declares or implements, if it has no parameters: the program probably serves it.
+pub(crate) fn other_type(item: TokenStream) -> Option<Type> {
+    let named = |name: Ident| parse_quote!(#name);
+    let (ty, generics) = match syn::parse2(item).ok()? {
+        syn::Item::Impl(item) if item.trait_.is_none() => (*item.self_ty, item.generics),
+        syn::Item::Struct(item) => (named(item.ident), item.generics),
+        syn::Item::Enum(item) => (named(item.ident), item.generics),
+        _ => return None,
+    };
+    generics.params.is_empty().then_some(ty)
+}
 
 /// An item under an attribute.
 #[expect(clippy::large_enum_variant, reason = "there is one of it")]

@@ -1,14 +1,16 @@
 //! Resolves a client function: its half of an exchange, and the fields of the type.
 
 use proc_macro2::Ident;
-use syn::{Expr, ExprClosure, Pat, PatType, ReturnType, Type, parse_quote};
+use quote::format_ident;
+use syn::{
+    Expr, ExprClosure, GenericParam, Pat, PatType, ReturnType, Type, TypeParam, parse_quote,
+};
 
 use super::{
     generics,
     message::{resolve_message, resolve_output, resolve_type},
     parameter,
-    protocol_type::Field,
-    protocol_type::ProtocolType,
+    protocol_type::{Field, ProtocolType},
 };
 use crate::{
     errors::Errors,
@@ -79,10 +81,11 @@ impl<'a> ClientFunction<'a> {
                 }
             }
         };
-        let fields = fields.0;
-        let (mut generics, unused) = generics::for_type(&function.sig.generics, &fields);
+        let (mut generics, unused) = generics::for_type(&function.sig.generics, &fields.list);
+        let untyped = fields.untyped.into_iter().map(GenericParam::Type);
+        generics.params.extend(untyped);
         generics::check_unused(&unused, "field", errors);
-        if fields.iter().any(|field| lifetimes::borrows(&field.ty)) {
+        if fields.list.iter().any(|field| lifetimes::borrows(&field.ty)) {
             generics::add_lifetime(&mut generics, FIELD);
         }
         for ty in [&mut exchange.reply, &mut exchange.output] {
@@ -90,7 +93,7 @@ impl<'a> ClientFunction<'a> {
         }
         exchange.reply.take_if(|_| options.lacks_format());
         let mut ty = ProtocolType::of_function(function, name);
-        (ty.generics, ty.fields) = (generics, fields);
+        (ty.generics, ty.fields) = (generics, fields.list);
         Self {
             function,
             ty,
@@ -163,7 +166,11 @@ fn resolve_make_request(
 
 /// The fields that parameters become. All lifetimes in them are [`FIELD`].
 #[derive(Default)]
-struct Fields(Vec<Field>);
+struct Fields {
+    list: Vec<Field>,
+    /// Type parameters for fields without a type, so that no value that the program gives them causes a further error.
+    untyped: Vec<TypeParam>,
+}
 
 impl Fields {
     /// Adds fields for the parameters of the request's closure.
@@ -179,6 +186,14 @@ impl Fields {
             let becomes = "a parameter of the request becomes a field";
             let Pat::Type(PatType { pat, ty, .. }) = input else {
                 errors.at(input, format_args!("{becomes}: write `name: Type`"));
+                if let Some(name) = parameter::name(input)
+                    && self.get(name).is_none()
+                {
+                    let (name, param) = (name.clone(), format_ident!("__T{}", self.untyped.len()));
+                    let ty = parse_quote!(#param);
+                    self.list.push(Field { name, ty });
+                    self.untyped.push(param.into());
+                }
                 continue;
             };
             let Some(name) = parameter::name(pat) else {
@@ -232,7 +247,7 @@ impl Fields {
     }
 
     fn get(&self, name: &Ident) -> Option<&Field> {
-        self.0.iter().find(|field| field.name == *name)
+        self.list.iter().find(|field| field.name == *name)
     }
 
     fn add(&mut self, name: &Ident, written: &Type, errors: &mut Errors) {
@@ -245,7 +260,7 @@ impl Fields {
         };
         let ty = known.map_or_else(|| parse_quote!(()), |ty| lifetimes::unify(ty, FIELD));
         let name = name.clone();
-        self.0.push(Field { name, ty });
+        self.list.push(Field { name, ty });
     }
 }
 

@@ -57,14 +57,16 @@ impl Concurrency {
             errors.at(&mutability, message);
         }
         let limit = options.concurrent.clone()?;
-        if let Expr::Lit(ExprLit {
-            lit: Lit::Int(number),
-            ..
-        }) = &limit
-            && let Ok(0_usize) = number.base10_parse()
-        {
-            let message = "at least one request is processed at a time: write `concurrent = 16`";
-            errors.at(number, message);
+        if let Expr::Lit(ExprLit { lit, .. }) = &limit {
+            let help = match lit {
+                Lit::Int(number) if !matches!(number.base10_parse(), Ok(0_usize)) => None,
+                Lit::Int(_) => Some("at least one request is processed at a time"),
+                _ => Some("`concurrent` takes a number, or a constant"),
+            };
+            if let Some(help) = help {
+                errors.at(lit, format_args!("{help}: write `concurrent = 16`"));
+                return None;
+            }
         }
         Some(Self {
             limit,

@@ -126,14 +126,13 @@ fn correct(
     };
     let is_wrong = |ty: &Type| {
         is_named(ty, &name)
-            || others.is_some_and(|others| {
-                is_named(ty, "Protocol") || others.iter().any(|other| is_named(ty, other))
-            })
+            || others.is_some() && is_named(ty, "Protocol")
             || message.is_some_and(|message| same_tokens(message, ty))
     };
     let mut handles = Handles {
         names: kind.handles,
         protocol,
+        others: others.unwrap_or_default(),
         is_wrong,
         is_found: false,
         errors,
@@ -152,6 +151,8 @@ fn correct(
 struct Handles<'a, W> {
     names: &'a [&'a str],
     protocol: String,
+    /// The names that the types of other protocols may have.
+    others: &'a [String],
     is_wrong: W,
     is_found: bool,
     errors: &'a mut Errors,
@@ -168,9 +169,12 @@ impl<W: Fn(&Type) -> bool> VisitMut for Handles<'_, W> {
             return;
         };
         let protocol = &self.protocol;
-        if !is_named(ty, protocol) && (self.is_wrong)(ty) {
+        let other = self.others.iter().find(|other| is_named(ty, other));
+        if !is_named(ty, protocol) && (other.is_some() || (self.is_wrong)(ty)) {
             let help = format_args!("`{handle}` is named after the protocol: write `{protocol}`");
-            self.errors.at(ty, help);
+            let another = other.map(|other| format!(",\nor `super::{other}` for another one"));
+            let another = another.unwrap_or_default();
+            self.errors.at(ty, format_args!("{help}{another}"));
             let name = Ident::new(protocol, ty.span());
             *ty = parse_quote!(#name);
         }

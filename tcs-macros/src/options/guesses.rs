@@ -20,6 +20,19 @@ const SETTINGS: &str = "\
 const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";
 const FRAMINGS: &str = "CodeLines ContentLength CrlfLines CrlfText Hex4 LengthPrefixed Lines Multiplexed Netstrings Raw UntilEof Varint Verbatim";
 
+/// Other words for the options that declare messages beside the request and the reply.
+const SYNONYMS: &[(&str, &str)] = &[
+    (
+        "push",
+        "event events notification notifications pushed pushes",
+    ),
+    ("replies", "item items reply row rows stream streams"),
+    (
+        "requests",
+        "chunk chunks more receives request upload uploads",
+    ),
+];
+
 /// The helper attributes of parameters that have no option of their name.
 const HELPERS: &[&str] = &["context", "secret", "state"];
 
@@ -34,7 +47,12 @@ pub(super) fn meant(side: Side, word: &str, rest: ParseStream<'_>) -> Option<&'s
         return side.option(option);
     }
     let names: Vec<_> = side.options().iter().map(|option| option.text).collect();
-    let name = nearest(word, &names).or_else(|| library_value(&rest.fork()))?;
+    let is_meant = |(option, words): &&(_, &str)| {
+        names.contains(option) && words.split(' ').any(|other| other == word)
+    };
+    let synonym = SYNONYMS.iter().find(is_meant).map(|(option, _)| *option);
+    let near = synonym.or_else(|| nearest(word, &names));
+    let name = near.or_else(|| library_value(&rest.fork()))?;
     side.option(name)
 }
 
@@ -58,7 +76,9 @@ pub(super) fn unknown(
     let is_option = |side: &Side| side.option(word).is_some();
     let is_option = [Side::Server, Side::Client].iter().any(is_option);
     let end = format!("_{word}");
-    let is_meant = |setting: &&str| *setting == word || !is_option && setting.ends_with(&end);
+    let is_setting = |setting: &&str| !is_option && setting.ends_with(&end);
+    let is_common = |setting: &&str| setting.starts_with("request_");
+    let settings = SETTINGS.split(' ');
     let (is_alone, attribute) = (at_element_end(rest), side.attribute());
     if is_alone && let Some((option, ty)) = library_type(word) {
         format!("`{ty}` is a {option}: write `{option} = {ty}`")
@@ -71,12 +91,12 @@ pub(super) fn unknown(
         format!("`{word}` is for a parameter: write `#[{word}]` before it")
     } else if let Some(meant) = meant {
         format!("did you mean `{}`?", meant.text)
-    } else if let Some(setting) = SETTINGS
-        .split(' ')
-        .filter(is_meant)
-        .min_by_key(|it| it.len())
-    {
-        format!("`{setting}` is a setting: call `.{setting}(…)` on the server or the client")
+    } else if settings.clone().any(|setting| setting == word) {
+        format!("`{word}` is a setting: call `.{word}(…)` on the server or the client")
+    } else if let Some(setting) = settings.filter(is_setting).max_by_key(is_common) {
+        format!(
+            "a setting is a method: call `.{setting}(…)` or the like on the server or the client"
+        )
     } else {
         let options: Vec<_> = side.options().iter().map(|option| option.text).collect();
         let known = options.join("`, `");

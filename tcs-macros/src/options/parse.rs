@@ -3,8 +3,8 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 use syn::{
-    Error, Expr, ExprCast, GenericArgument, Ident, Lit, Path, PathArguments, Result, Token, Type,
-    TypePath,
+    Error, Expr, ExprCast, FnArg, GenericArgument, Ident, Lit, LitStr, Path, PathArguments, Result,
+    Token, Type, TypePath,
     ext::IdentExt as _,
     parse::{Parse as _, ParseStream, Parser as _, discouraged::Speculative as _},
     token,
@@ -89,7 +89,10 @@ impl Options {
             return Ok(());
         }
         if matches!(&*text, "name" | "rename" | "type" | "type_name") && self.name.is_none() {
-            let help = format!("write `{}(Name, …)`", self.side.attribute());
+            self.name = parse_name(input).ok();
+            let name = self.name.as_ref().map(ToString::to_string);
+            let name = name.as_deref().unwrap_or("Name");
+            let help = format!("write `{}({name}, …)`", self.side.attribute());
             let message = format_args!("the name comes first, alone: {help}");
             return Err(Error::new(word.span(), message));
         }
@@ -134,7 +137,18 @@ impl Options {
             }
             ValueKind::Expression(field) => {
                 parse_equals(option, word, input)?;
-                *field(self) = Some(parse_expr(option, input)?);
+                let start = input.fork();
+                match parse_expr(option, input) {
+                    Ok(value) => *field(self) = Some(value),
+                    Err(error) => {
+                        // An incomplete closure has its parameters already, and they are fields.
+                        if let Some(closure) = parse_closure_start(&start) {
+                            *field(self) = Some(closure);
+                            input.advance_to(&start);
+                        }
+                        return Err(error);
+                    }
+                }
             }
             ValueKind::Word(known) => {
                 let value = parse_value(option, word, input, Ident::parse)?;
@@ -241,4 +255,29 @@ fn parse_expr(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr> {
     };
     ParenthesizeGroups.visit_expr_mut(&mut value);
     Ok(value)
+}
+
+/// Parses `= Name` or `= "Name"`.
+fn parse_name(input: ParseStream<'_>) -> Result<Ident> {
+    input.parse::<Token![=]>()?;
+    match input.parse::<Option<LitStr>>()? {
+        Some(text) => text.parse(),
+        None => input.parse(),
+    }
+}
+
+/// Parses a closure up to its body, without the parameters that do not parse, and gives the closure a body.
+fn parse_closure_start(input: ParseStream<'_>) -> Option<Expr> {
+    let before = take_until(input, |input| input.peek(Token![|]));
+    input.parse::<Token![|]>().ok()?;
+    let mut parameters = Vec::new();
+    while !input.is_empty() && !input.peek(Token![|]) {
+        let parameter = take_until(input, |input| {
+            at_element_end(input) || input.peek(Token![|])
+        });
+        parameters.extend(syn::parse2::<FnArg>(parameter));
+        input.parse::<Option<Token![,]>>().ok()?;
+    }
+    input.parse::<Token![|]>().ok()?;
+    syn::parse2(quote!(#before |#(#parameters),*| ())).ok()
 }

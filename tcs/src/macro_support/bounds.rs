@@ -89,6 +89,45 @@ impl<'a, T: FromContext<'a>> FromContextAlone<'a> for T {
     }
 }
 
+/// The session `S`, which the functions of a module share.
+#[diagnostic::on_unimplemented(
+    message = "the functions of a module share one session: this one has `{Self}`, others have `{S}`",
+    label = "another session",
+    note = "a connection has one session: put both into one struct"
+)]
+pub trait SameSession<S> {
+    fn shared(session: &S) -> &Self;
+    fn exclusive(session: &mut S) -> &mut Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S> SameSession<S> for S {
+    fn shared(session: &S) -> &S {
+        session
+    }
+
+    fn exclusive(session: &mut S) -> &mut S {
+        session
+    }
+}
+
+/// The framing `F` of a connection, which a function changes.
+#[diagnostic::on_unimplemented(
+    message = "the function changes the framing `{Self}`, and the connection has `{F}`",
+    label = "another framing",
+    note = "write the same type in the option `framing` of the attribute"
+)]
+pub trait ChangedFraming<F> {
+    fn changed(framing: &mut F) -> &mut Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F> ChangedFraming<F> for F {
+    fn changed(framing: &mut F) -> &mut F {
+        framing
+    }
+}
+
 /// What the client of a module, whose framing is `F`, calls over. A framing that is inferred becomes it.
 #[diagnostic::on_unimplemented(
     message = "the operations need a connection or channel with the framing `{F}`",
@@ -130,6 +169,24 @@ calls_over! {
     Channel;
     blocking::Connection;
     blocking::Channel;
+}
+
+/// A parameter by value of a function that makes requests. The protocol keeps its field.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `Clone`, so a request cannot be made of it",
+    label = "no `Clone`",
+    note = "the protocol keeps its field while the function makes the request: borrow the parameter (`&T`)"
+)]
+pub trait CloneArgument {
+    #[must_use]
+    fn clone_argument(&self) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> CloneArgument for T {
+    fn clone_argument(&self) -> Self {
+        self.clone()
+    }
 }
 
 /// The reply of a server that a client can read as a `T`: what borrows can be read as a copy.

@@ -422,3 +422,29 @@ macro_rules! __arguments {
         }
     };
 }
+
+/// Implements `ServerProtocol` for a type whose attribute is an error, which is reported there alone.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __unserved {
+    ($ty:ty) => {
+        #[automatically_derived]
+        impl $crate::__private::ServerProtocol for $ty {
+            type Framing = $crate::framing::LengthPrefixed;
+            type Format = $crate::format::Plain;
+            type Session = ();
+            type Request<'exchange> = ();
+            type Reply<'exchange> = ();
+
+            fn open_session(&self, _info: &$crate::ConnectionInfo) {}
+
+            async fn process_request(
+                &self,
+                _context: $crate::protocol::Context<'_, ()>,
+                (): (),
+            ) -> ::core::result::Result<(), $crate::Rejection> {
+                ::core::result::Result::Ok(())
+            }
+        }
+    };
+}

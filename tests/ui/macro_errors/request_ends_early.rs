@@ -3,4 +3,6 @@ fn print(reply: &str) {
     println!("{reply}");
 }
 
-fn main() {}
+fn main() -> tcs::Result<()> {
+    tcs::Client::new(Print { name: "Ann" }).port(1234).run()
+}
