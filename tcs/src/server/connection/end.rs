@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::{Rejection, server::registry::AbortReason, text::Text};
+use crate::{server::registry::AbortReason, text::Text};
 
 /// Why a connection or its loop of requests ends: the error of every function that can end one.
 ///
@@ -119,33 +119,19 @@ impl From<End> for WaitEnd {
     }
 }
 
-/// Why functions are dropped before they return. The server tells the peer, unless the connection has ended.
+/// Why a wait for functions ends before they return.
 #[derive(Debug)]
 pub(super) enum Interrupt {
     /// `request_timeout` is over.
     TimedOut,
-    /// A function in sequence gets this answer: its client cancels it or gives no credit, or an item cannot be sent.
-    Rejected(Rejection),
-    /// A function in sequence gets this answer: a chunk of its request has not begun, or is not complete, in time. The rest
-    /// of the input is not read.
-    ChunkRejected(Rejection),
     /// `half_close_timeout` is over.
     HalfClosed,
     /// The [`frame_limit`](super::clocks::frame_limit) of a frame that has begun is over, or others wait for its memory.
     CutFrame,
     /// There is no memory for a long chunk of the request.
     OverBudget,
-    /// The server ends the connection at once, for this reason.
-    Aborted(AbortReason),
-    /// The connection has ended for another reason, and cannot be written to.
+    /// The connection ends. Only if the server aborts it, the peer can still be told.
     Ended(End),
-}
-
-impl Interrupt {
-    /// Returns `true` if the connection closes after this, even without a session.
-    pub(super) const fn closes(&self) -> bool {
-        !matches!(self, Self::TimedOut | Self::Rejected(_))
-    }
 }
 
 impl From<End> for Interrupt {

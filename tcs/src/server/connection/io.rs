@@ -450,7 +450,7 @@ impl Io {
         let has_passed = |deadline| self.registration.has_passed(deadline);
         // An interrupt with an answer comes before `Stalled`: the peer may still read the write buffer.
         Poll::Ready(match woken {
-            Err(reason) => Interrupt::Aborted(reason),
+            Err(reason) => Interrupt::Ended(reason.into()),
             Ok(()) if has_passed(request_deadline) => Interrupt::TimedOut,
             Ok(()) if has_passed(half_close_deadline) => Interrupt::HalfClosed,
             Ok(()) if has_passed(frame_deadline) => Interrupt::CutFrame,

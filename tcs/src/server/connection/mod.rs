@@ -13,7 +13,7 @@
 //! How these values lead from the next frame to the end of the loop:
 //!
 //! ```text
-//!  call_next() ─ Ok ─► function ─ Ok, or Interrupt ─► response ─ Ok ─► call_next(), or Next::Flush: the buffer is full
+//!  call_next() ─ Ok ─► function ─ Ok, or Dropped ─► response ─ Ok ─► call_next(), or Next::Flush: the buffer is full
 //!    └ Err(Next): no complete request                    └ Err(End) ─► Next::End
 //!
 //!  Next::{Read, Flush, Yield} ─► run() goes on
@@ -28,9 +28,9 @@
 //! |---|---|---|
 //! | [`Next`] | a driver takes no further request now | the next step of `run`, or an `End` |
 //! | [`WaitEnd`] | a wait for a request ends | a final frame, then `End` |
-//! | `Interrupt` | functions are dropped before they return | a rejection for each, or `End` |
+//! | `Interrupt` | a wait for functions ends before they return | rejections, or an `End`; in sequence, a `Dropped` has it |
 //! | `Unreadable` | what follows requests that run side by side is not one | a final frame after their answers |
-//! | `AbortReason` | the server ends the connection at once | `Interrupt` or `End` |
+//! | `AbortReason` | the server ends the connection at once | `End` |
 //! | [`End`] | the connection ends | `serve` |
 
 use std::{

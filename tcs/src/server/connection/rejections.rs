@@ -23,6 +23,13 @@ pub(super) const MEMORY_IN_USE: &str = "the memory for large frames is in use (`
 /// Why TLS does not start.
 pub(super) const TLS_BESIDE_OTHERS: &str = "TLS cannot start beside other requests";
 
+/// Why the connection closes after its functions were dropped at the end of `half_close_timeout`. Their rejections are
+/// not final.
+pub(super) const AFTER_HALF_CLOSE: &str = "the time after the end of the input is over";
+
+/// Why the connection closes after a request whose next chunk was not received.
+pub(super) const IN_CHUNK: &str = "the rest of the chunk was not read";
+
 /// What [`unsendable`] calls an item.
 pub(super) const ITEM: &str = "item of the reply";
 

@@ -16,12 +16,9 @@ use std::{
 };
 
 use super::{
-    end::{End, Interrupt},
+    end::End,
     io::{Io, Running},
-    rejections::{
-        MEMORY_IN_USE, TLS_BESIDE_OTHERS, function_panicked, going_away, half_closed, timed_out,
-        unsendable,
-    },
+    rejections::{TLS_BESIDE_OTHERS, function_panicked, going_away, unsendable},
 };
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
@@ -33,6 +30,7 @@ use crate::{
     server::{
         log_limiter::{LogLimiter, log_limited, log_panic},
         metrics::count_rejection,
+        registry::AbortReason,
         shared::Shared,
     },
     text::{Escaped, MAX_SHOWN},
@@ -202,7 +200,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     }
 
     /// Writes why the server closes the connection, if the framing has a frame for it.
-    fn close_with_frame(&mut self, rejection: &Rejection) {
+    pub(super) fn close_with_frame(&mut self, rejection: &Rejection) {
         tracing::debug!(reason = %rejection, "closing the connection");
         self.write_frame(rejection);
     }
@@ -283,39 +281,13 @@ impl<P: ServerProtocol> Responder<'_, P> {
         }
     }
 
-    /// Responds to a request whose function was dropped.
+    /// Responds to a request whose function was dropped because the server ends the connection at once. Not counted: the
+    /// request is among those that were aborted.
     #[cold]
-    pub(super) fn interrupted(&mut self, interrupt: Interrupt) -> Result<(), End> {
-        let limits = self.shared.limits;
-        match interrupt {
-            Interrupt::TimedOut => return self.reject_dropped(&timed_out(&limits)),
-            Interrupt::Rejected(rejection) => return self.reject_dropped(&rejection),
-            Interrupt::ChunkRejected(rejection) => return self.reject_in_chunk(&rejection),
-            Interrupt::HalfClosed => {
-                self.reject(&half_closed(&limits))?;
-                self.close_at_half_close();
-            }
-            Interrupt::OverBudget => {
-                let rejection = Rejection::new(RejectionKind::Failed, MEMORY_IN_USE);
-                return self.reject_in_chunk(&rejection);
-            }
-            // Not counted: the request is among those that were aborted.
-            Interrupt::Aborted(reason) => {
-                self.function_dropped(reason.text());
-                // The frame above is not final, so framings with control frames send a final one as well.
-                self.close_with_frame(&going_away(reason.text()));
-            }
-            Interrupt::Ended(end) => return Err(end),
-            // Only beside functions that run side by side. In sequence, it is a `ChunkRejected`.
-            Interrupt::CutFrame => {}
-        }
-        Err(End::Closed)
-    }
-
-    /// Responds to a request whose next chunk has not arrived. The connection closes, which the rejection does not say.
-    fn reject_in_chunk(&mut self, rejection: &Rejection) -> Result<(), End> {
-        self.reject(rejection)?;
-        self.close_with_frame(&going_away("the rest of the chunk was not read"));
+    pub(super) fn aborted(&mut self, reason: AbortReason) -> Result<(), End> {
+        self.function_dropped(reason.text());
+        // The frame above is not final, so framings with control frames send a final one as well.
+        self.close_with_frame(&going_away(reason.text()));
         Err(End::Closed)
     }
 
@@ -328,16 +300,9 @@ impl<P: ServerProtocol> Responder<'_, P> {
     }
 
     /// Responds to a request whose function or stream did not end by itself. Without a session, the connection goes on.
-    fn reject_dropped(&mut self, rejection: &Rejection) -> Result<(), End> {
+    pub(super) fn reject_dropped(&mut self, rejection: &Rejection) -> Result<(), End> {
         self.reject(rejection)?;
         self.close_if_session_poisoned()
-    }
-
-    /// Writes why the connection closes after its functions were dropped at the end of `half_close_timeout`. The
-    /// rejection as *timed out* is not final.
-    pub(super) fn close_at_half_close(&mut self) {
-        let text = "the time after the end of the input is over";
-        self.close_with_frame(&going_away(text));
     }
 
     /// Writes why the connection stops waiting for a request, or for the rest of one, which is in `read`.

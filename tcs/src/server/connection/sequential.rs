@@ -3,8 +3,9 @@
 //! There are two loops, because only the future of a function that may wait needs a place in the task of the
 //! connection: [`process_ready`](SequentialDriver::process_ready) polls it on the stack, and
 //! [`process_waiting`](SequentialDriver::process_waiting) in the task. Both use
-//! [`call_next`](SequentialDriver::call_next).
+//! [`call_next`](SequentialDriver::call_next). What follows a function that may wait is in `finish`, and its wait in `wait`.
 
+mod finish;
 mod notices;
 mod receive;
 mod upgrade;
@@ -19,7 +20,7 @@ use std::{
 use super::{
     Next,
     clocks::Stopwatch,
-    end::{End, Interrupt},
+    end::End,
     io::Io,
     rejections::{check_control, too_large},
     respond::Responder,
@@ -27,12 +28,10 @@ use super::{
 use crate::{
     ConnectionInfo, Rejection,
     buffer::{Exception, Frames, ReadAhead, WriteBuffer},
-    conversation::Conversation,
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
     framing::{ConnectionFraming, FrameError, FrameKind, Framing as _, Side},
     protocol::{Context, ServerProtocol, has_no_request, has_one_exchange},
-    response::Upgrade,
     server::{addresses::AddressRequest, metrics::Timer, shared::Shared},
 };
 
@@ -137,70 +136,6 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
     }
 
-    /// Ends the request of a function that has returned or was dropped. Returns the upgrade if its reply has one.
-    ///
-    /// A reply need not be `Send`, so it ends here, before the next wait.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `respond`")]
-    fn finish_request<'r>(
-        &mut self,
-        called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
-        timer: Timer<'_>,
-    ) -> Result<Option<Upgrade<'r>>, End> {
-        let has_returned = called.is_ok();
-        let before = self.io.unsent;
-        let responded = self.respond_to_call(called);
-        // A function that takes the connection over ends the conversation itself.
-        if !matches!(responded, Ok(Some(_)))
-            && let Some(conversation) = self.info.open_conversation()
-        {
-            self.end_conversation(conversation, has_returned);
-        }
-        // The drop of the timer records a call that was dropped.
-        if has_returned {
-            timer.record(|| self.io.unsent.outcome_since(before));
-        }
-        responded
-    }
-
-    /// Writes the items that are left and the response. Returns the upgrade if the reply has one.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "as `respond`")]
-    fn respond_to_call<'r>(
-        &mut self,
-        called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
-    ) -> Result<Option<Upgrade<'r>>, End> {
-        let called = match self.info.open_conversation() {
-            // The items of a function that did not return are dropped at the end of its request.
-            Some(conversation) if called.is_ok() => self.write_items(conversation).and(called),
-            _ => called,
-        };
-        match called {
-            Ok(result) if Self::UPGRADES => self.respond_or_upgrade(result),
-            Ok(result) => self.respond(result).map(|()| None),
-            Err(interrupt) => {
-                let mut responder = self.responder_after_request();
-                responder.interrupted(interrupt).map(|()| None)
-            }
-        }
-    }
-
-    /// Drops what the function has left in the conversation, and skips the chunks that it did not take. Takes the framing
-    /// only of a function that has returned: a function that was dropped may have changed half of it.
-    #[cold]
-    fn end_conversation(&mut self, conversation: &Conversation, has_returned: bool) {
-        conversation.end_request();
-        self.searched = 0;
-        let rest = end_chunks(conversation, self.framing, self.ahead, self.shared);
-        self.frames.skip(rest);
-        if P::CLONE_FRAMING.is_some()
-            && let Some(framing) = conversation.framing.take()
-            && has_returned
-        {
-            *self.framing.get_mut() = *framing;
-        }
-    }
-
     /// Takes the next request off the read buffer, decodes it and calls the function. The request may also borrow text
     /// that its format had to rewrite into `scratch`.
     #[inline(always)]
@@ -237,24 +172,6 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 self.reject(rejection, frame).map(|()| None)
             }
         }
-    }
-
-    /// Begins a request, unless a limit rejects it.
-    #[cold]
-    fn begin_request(&mut self) -> Result<(), Rejection> {
-        let arrival = self.frames.last_arrival();
-        let received = self.io.registration.tally().received();
-        (self.shared.limits).check_pipeline(received - arrival.received)?;
-        self.in_flight = self.io.begin_request(self.shared, arrival)?;
-        Ok(())
-    }
-
-    /// Rejects a request before its function is called. Returns as [`unless_full`](Self::unless_full).
-    #[cold]
-    fn reject(&mut self, rejection: Rejection, frame: &[u8]) -> Result<(), Next> {
-        let rejection = rejection.of_request::<P::Framing>(frame);
-        let responded = self.responder_after_request().reject(&rejection);
-        self.unless_full(responded)
     }
 
     /// Takes the next request off the read buffer. Handles other frames on the way.
@@ -308,6 +225,49 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
     }
 
+    /// Sets the id of what is written from now on.
+    #[inline]
+    fn set_id(&mut self, id: u32) {
+        if P::Framing::HAS_IDS {
+            self.framing.get_mut().set_id(id);
+        }
+    }
+
+    /// Writes the response to a request.
+    ///
+    /// An ordinary reply is written here. A [`Responder`] would be put into memory for each request.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "outlined, it costs a fifth more")]
+    fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Result<(), End> {
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(rejection) => return self.responder_after_request().reject(&rejection),
+        };
+        let limit = self.shared.limits.reply_len();
+        let encode = |out: &mut Writer<'_>| reply.encode(out);
+        if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
+            return self.exceptional_reply(encoded);
+        }
+        self.io.count_reply();
+        if const { !has_one_exchange::<P>() } && !self.shared.checks_requests {
+            return Ok(());
+        }
+        self.responder_after_request().after_response()
+    }
+
+    /// Returns what follows a response, unless it is the next request.
+    #[inline]
+    fn unless_full(&self, responded: Result<(), End>) -> Result<(), Next> {
+        responded?;
+        if self.write.is_full() {
+            return Err(Next::Flush);
+        }
+        Ok(())
+    }
+}
+
+/// What is no ordinary request or reply.
+impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// Takes the request of a protocol that waits for none.
     fn no_request(&mut self) -> Result<&'a [u8], Next> {
         if self.io.registration.tally().received() > 0 {
@@ -317,20 +277,22 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         Ok(&[])
     }
 
-    /// Sets the id of what is written from now on.
-    #[inline]
-    fn set_id(&mut self, id: u32) {
-        if P::Framing::HAS_IDS {
-            self.framing.get_mut().set_id(id);
-        }
+    /// Begins a request, unless a limit rejects it.
+    #[cold]
+    fn begin_request(&mut self) -> Result<(), Rejection> {
+        let arrival = self.frames.last_arrival();
+        let received = self.io.registration.tally().received();
+        (self.shared.limits).check_pipeline(received - arrival.received)?;
+        self.in_flight = self.io.begin_request(self.shared, arrival)?;
+        Ok(())
     }
 
-    /// Counts bytes that are not a frame in the place of a request, and answers them.
+    /// Rejects a request before its function is called. Returns as [`unless_full`](Self::unless_full).
     #[cold]
-    fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) -> Next {
-        self.io.count_unreadable(self.shared);
-        self.responder_after_request().bad_frame(error, unread);
-        End::Closed.into()
+    fn reject(&mut self, rejection: Rejection, frame: &[u8]) -> Result<(), Next> {
+        let rejection = rejection.of_request::<P::Framing>(frame);
+        let responded = self.responder_after_request().reject(&rejection);
+        self.unless_full(responded)
     }
 
     /// Handles a frame that is not a message within the limit: a control frame or an oversized
@@ -362,26 +324,12 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         }
     }
 
-    /// Writes the response to a request.
-    ///
-    /// An ordinary reply is written here. A [`Responder`] would be put into memory for each request.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "outlined, it costs a fifth more")]
-    fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Result<(), End> {
-        let reply = match result {
-            Ok(reply) => reply,
-            Err(rejection) => return self.responder_after_request().reject(&rejection),
-        };
-        let limit = self.shared.limits.reply_len();
-        let encode = |out: &mut Writer<'_>| reply.encode(out);
-        if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
-            return self.exceptional_reply(encoded);
-        }
-        self.io.count_reply();
-        if const { !has_one_exchange::<P>() } && !self.shared.checks_requests {
-            return Ok(());
-        }
-        self.responder_after_request().after_response()
+    /// Counts bytes that are not a frame in the place of a request, and answers them.
+    #[cold]
+    fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) -> Next {
+        self.io.count_unreadable(self.shared);
+        self.responder_after_request().bad_frame(error, unread);
+        End::Closed.into()
     }
 
     #[cold]
@@ -409,15 +357,5 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             write: self.write,
             io: self.io,
         }
-    }
-
-    /// Returns what follows a response, unless it is the next request.
-    #[inline]
-    fn unless_full(&self, responded: Result<(), End>) -> Result<(), Next> {
-        responded?;
-        if self.write.is_full() {
-            return Err(Next::Flush);
-        }
-        Ok(())
     }
 }

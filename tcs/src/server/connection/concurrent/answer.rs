@@ -1,7 +1,11 @@
 //! Answers requests, each when it is its turn.
 
 use super::{
-    super::{end::End, rejections::TLS_BESIDE_OTHERS, respond::Responder},
+    super::{
+        end::End,
+        rejections::{AFTER_HALF_CLOSE, TLS_BESIDE_OTHERS, going_away},
+        respond::Responder,
+    },
     ConcurrentDriver, Phase, Unreadable,
     execute::{Outcome, Reply, closes, failed},
     slots::SlotIndex,
@@ -35,7 +39,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         if let Some(unreadable) = self.unreadable.take() {
             self.answer_unreadable(unreadable)?;
         } else if self.phase == Phase::HalfClosed {
-            self.responder().close_at_half_close();
+            let why = going_away(AFTER_HALF_CLOSE);
+            self.responder().close_with_frame(&why);
         }
         // Even if another answer has replaced the reply that was to close the connection.
         Err(End::Closed)

@@ -80,7 +80,6 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     #[cold]
     pub(super) fn interrupt(&mut self, interrupt: Interrupt) -> Result<(), End> {
         match interrupt {
-            Interrupt::Aborted(reason) => return self.abort(reason),
             Interrupt::TimedOut => {
                 if self.needs_notices() {
                     // Credit that has arrived in time counts, although this task runs late.
@@ -99,9 +98,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 // There is no memory for the frame, and its rest is not read.
                 self.buffers.ahead = ReadAhead::default();
             }
+            Interrupt::Ended(End::Aborted(reason)) => return self.abort(reason),
             Interrupt::Ended(end) => return Err(end),
-            // Only functions in sequence have these.
-            Interrupt::Rejected(_) | Interrupt::ChunkRejected(_) => {}
         }
         Ok(())
     }
@@ -118,7 +116,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             self.responder().function_dropped(reason.text());
         }
         self.set_id(*last);
-        self.responder().interrupted(Interrupt::Aborted(reason))
+        self.responder().aborted(reason)
     }
 
     /// Rejects a frame whose time is over, unless the rest of it has arrived.

@@ -6,11 +6,12 @@ use std::{cmp::max, task::Context};
 use super::{
     super::{
         clocks::{Stopwatch, credit_limit},
-        end::{End, Interrupt},
+        end::End,
         rejections::{check_control, credit_out_of_reach, no_more_credit},
     },
     SequentialDriver,
     receive::input_at,
+    wait::Dropped,
 };
 use crate::{
     conversation::Conversation,
@@ -65,19 +66,19 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         &mut self,
         conversation: &Conversation,
         cx: &Context<'_>,
-    ) -> Result<bool, Interrupt> {
+    ) -> Result<bool, Dropped> {
         let may_follow = self.find_credit(conversation)?;
         if !conversation.credit.is_short() {
             cx.waker().wake_by_ref();
             return Ok(true);
         }
         if self.ahead.is_full() {
-            return Err(Interrupt::Rejected(credit_out_of_reach()));
+            return Err(Dropped::Rejected(credit_out_of_reach()));
         }
         if may_follow {
             Ok(false)
         } else {
-            Err(Interrupt::Rejected(no_more_credit()))
+            Err(Dropped::Rejected(no_more_credit()))
         }
     }
 

@@ -7,17 +7,36 @@ use tokio::time::Instant;
 use super::{
     super::{
         clocks::{Stopwatch, frame_limit},
-        end::Interrupt,
+        end::{End, Interrupt},
         io::Running,
         outgoing::EVENT_BATCHES,
-        rejections::{ITEM, cancelled, late_chunk, no_chunk, no_credit, unsendable},
+        rejections::{
+            AFTER_HALF_CLOSE, IN_CHUNK, ITEM, MEMORY_IN_USE, cancelled, half_closed, late_chunk,
+            no_chunk, no_credit, timed_out, unsendable,
+        },
     },
     SequentialDriver,
 };
 use crate::{
-    conversation::Conversation, protocol::ServerProtocol, runtime::wake_after_others,
-    server::time::Deadline,
+    Rejection, RejectionKind, conversation::Conversation, protocol::ServerProtocol,
+    runtime::wake_after_others, server::time::Deadline,
 };
+
+/// Why a function is dropped before it returns.
+pub(super) enum Dropped {
+    /// Its request is rejected. Without a session, the connection goes on.
+    Rejected(Rejection),
+    /// Its request is rejected, and the connection closes for this reason.
+    Closing(Rejection, &'static str),
+    /// The connection ends.
+    Ended(End),
+}
+
+impl From<End> for Dropped {
+    fn from(end: End) -> Self {
+        Self::Ended(end)
+    }
+}
 
 impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Waits for a function: sends and receives for it, until it must be dropped. `deadline` is what its calls inherit.
@@ -27,8 +46,8 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         clock: &mut Stopwatch,
         deadline: &mut Option<Instant>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Interrupt> {
-        let interrupt = ready!(if let Some(conversation) = self.info.open_conversation() {
+    ) -> Poll<Dropped> {
+        let dropped = ready!(if let Some(conversation) = self.info.open_conversation() {
             let before = *clock;
             let polled = self.poll_streams(conversation, clock, cx);
             if before.is_running() && *clock != before {
@@ -37,12 +56,32 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             }
             polled
         } else {
-            self.poll_wait(clock, Deadline::NEVER, cx)
+            let waited = self.poll_wait(clock, Deadline::NEVER, cx);
+            waited.map(|interrupt| self.dropped(interrupt))
         });
-        if interrupt.closes() {
+        if !matches!(dropped, Dropped::Rejected(_)) {
             self.io.running = Running::LastFunction;
         }
-        Poll::Ready(interrupt)
+        Poll::Ready(dropped)
+    }
+
+    /// Returns what becomes of a request whose function is interrupted.
+    #[cold]
+    fn dropped(&self, interrupt: Interrupt) -> Dropped {
+        let limits = &self.shared.limits;
+        match interrupt {
+            Interrupt::TimedOut => Dropped::Rejected(timed_out(limits)),
+            Interrupt::HalfClosed => Dropped::Closing(half_closed(limits), AFTER_HALF_CLOSE),
+            Interrupt::CutFrame => {
+                let limit = frame_limit(limits, self.ahead.len());
+                Dropped::Closing(late_chunk(limit), IN_CHUNK)
+            }
+            Interrupt::OverBudget => {
+                let rejection = Rejection::new(RejectionKind::Failed, MEMORY_IN_USE);
+                Dropped::Closing(rejection, IN_CHUNK)
+            }
+            Interrupt::Ended(end) => Dropped::Ended(end),
+        }
     }
 
     /// Waits for a function, and starts its clock. A chunk or credit must arrive by `peer_deadline`.
@@ -71,12 +110,12 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         conversation: &Conversation,
         clock: &mut Stopwatch,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Interrupt> {
+    ) -> Poll<Dropped> {
         for _ in 0..EVENT_BATCHES {
             match self.transfer_streams(conversation, clock, cx) {
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
-                Err(interrupt) => return Poll::Ready(interrupt),
+                Err(dropped) => return Poll::Ready(dropped),
             }
         }
         // A peer that always has more must not keep other tasks waiting.
@@ -94,7 +133,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         conversation: &Conversation,
         clock: &mut Stopwatch,
         cx: &mut TaskContext<'_>,
-    ) -> Result<bool, Interrupt> {
+    ) -> Result<bool, Dropped> {
         let has_more = self.write_messages(conversation, clock, cx)?;
         // Before the wait, which reads further only if the function has taken what there is.
         let needs_more = self.give_chunks(conversation, clock)?;
@@ -102,11 +141,8 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         if self.ahead.has_ended() || self.frames.has_ended() {
             conversation.close();
         }
-        if let Poll::Ready(interrupt) = waited {
-            if self.has_arrived_in_time(&interrupt, conversation, clock, cx) {
-                return Ok(false);
-            }
-            return Err(interrupt);
+        if let Poll::Ready(dropped) = waited {
+            return Err(dropped);
         }
         if self.must_wait_for_credit() && self.wake_if_credited(conversation, cx)? {
             return Ok(false);
@@ -121,29 +157,9 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         }
         // Last, because the chunks before the notice are taken first.
         if self.is_cancelled(conversation)? {
-            return Err(Interrupt::Rejected(cancelled()));
+            return Err(Dropped::Rejected(cancelled()));
         }
         Ok(has_room || has_more && self.write.is_empty())
-    }
-
-    /// Returns `true` if what the function waits for has arrived at the end of its time, although this task runs late.
-    fn has_arrived_in_time(
-        &mut self,
-        interrupt: &Interrupt,
-        conversation: &Conversation,
-        clock: &mut Stopwatch,
-        cx: &TaskContext<'_>,
-    ) -> bool {
-        match interrupt {
-            Interrupt::ChunkRejected(_) => {
-                self.ahead.len() > 0 && matches!(self.give_chunks(conversation, clock), Ok(false))
-            }
-            Interrupt::Rejected(_) | Interrupt::TimedOut => {
-                self.must_wait_for_credit()
-                    && matches!(self.wake_if_credited(conversation, cx), Ok(true))
-            }
-            _ => false,
-        }
     }
 
     /// Frames the items of the function and the events that wait. Returns `true` if there may be more.
@@ -152,7 +168,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         conversation: &Conversation,
         clock: &mut Stopwatch,
         cx: &TaskContext<'_>,
-    ) -> Result<bool, Interrupt> {
+    ) -> Result<bool, Dropped> {
         // Items stay staged while the peer does not read.
         let mut has_more = self.io.is_stalled();
         if !has_more && self.write_items(conversation)? {
@@ -167,22 +183,23 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
 
     /// Frames the items that the function has left. Returns `true` if there were some.
     #[cold]
-    pub(super) fn write_items(&mut self, conversation: &Conversation) -> Result<bool, Interrupt> {
+    pub(super) fn write_items(&mut self, conversation: &Conversation) -> Result<bool, Dropped> {
         let written = self.responder().write_items(conversation);
         written.map_err(|error| {
             let log_limiter = self.io.registration.log_limiter();
-            Interrupt::Rejected(unsendable::<P::Framing>(log_limiter, ITEM, error))
+            Dropped::Rejected(unsendable::<P::Framing>(log_limiter, ITEM, error))
         })
     }
 
-    /// Waits for a function, which may wait for a chunk of its request, or for credit for its items.
+    /// Waits for a function, which may wait for a chunk of its request, or for credit for its items. What has arrived at the
+    /// end of its time counts, although this task runs late.
     #[cold]
     fn poll_wait_for_peer(
         &mut self,
         conversation: &Conversation,
         clock: &mut Stopwatch,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Interrupt> {
+    ) -> Poll<Dropped> {
         let is_silent = self.ahead.demand() == Some(0) && self.ahead.len() == 0;
         let limit = if is_silent {
             self.io.idle_limit
@@ -196,18 +213,26 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         };
         let credit_deadline = self.credit_deadline(conversation, clock);
         let interrupt = ready!(self.poll_wait(clock, chunk_deadline.min(credit_deadline), cx));
+        let has_credit = matches!(interrupt, Interrupt::TimedOut | Interrupt::CutFrame)
+            && self.must_wait_for_credit()
+            && matches!(self.wake_if_credited(conversation, cx), Ok(true));
+        if has_credit {
+            return Poll::Pending;
+        }
         Poll::Ready(match interrupt {
             Interrupt::CutFrame if self.io.registration.has_passed(credit_deadline) => {
-                Interrupt::Rejected(no_credit(&self.shared.limits))
+                Dropped::Rejected(no_credit(&self.shared.limits))
             }
             Interrupt::CutFrame if is_silent && self.ahead.len() > 0 => {
                 // The chunk has begun in time, and has a time of its own.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Interrupt::CutFrame if is_silent => Interrupt::ChunkRejected(no_chunk(limit)),
-            Interrupt::CutFrame => Interrupt::ChunkRejected(late_chunk(limit)),
-            other => other,
+            Interrupt::CutFrame if is_silent => Dropped::Closing(no_chunk(limit), IN_CHUNK),
+            Interrupt::CutFrame if matches!(self.give_chunks(conversation, clock), Ok(false)) => {
+                return Poll::Pending;
+            }
+            other => self.dropped(other),
         })
     }
 }
