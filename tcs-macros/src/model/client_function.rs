@@ -85,7 +85,8 @@ impl<'a> ClientFunction<'a> {
         let untyped = fields.untyped.into_iter().map(GenericParam::Type);
         generics.params.extend(untyped);
         generics::check_unused(&unused, "field", errors);
-        if fields.list.iter().any(|field| lifetimes::borrows(&field.ty)) {
+        let mut types = fields.list.iter().map(|field| &field.ty);
+        if types.any(lifetimes::borrows) {
             generics::add_lifetime(&mut generics, FIELD);
         }
         for ty in [&mut exchange.reply, &mut exchange.output] {
