@@ -370,3 +370,28 @@ async fn requests_beside_a_stream_without_credit_are_bounded() {
     let sent = timeout(Duration::from_secs(9), peer.send(requests)).await;
     assert!(sent.is_err(), "a peer that does not read must wait");
 }
+
+/// Sends as many items as the request says, or replies with as many bytes.
+#[server_protocol(framing = Multiplexed, replies = String, concurrent = 2)]
+async fn two(request: &str, mut out: Replies<'_, Two>) -> Result<String, String> {
+    if let Some(length) = request.strip_prefix("reply ") {
+        return Ok("r".repeat(length.parse().expect("a number")));
+    }
+    out.send_all(items(request)).await?;
+    Ok("end".to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_without_credit_keeps_no_connection_whose_peer_does_not_read() {
+    for stream in [RUNNING, RETURNED] {
+        let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Two), 300 << 10);
+        let start = Instant::now();
+        peer.send(message_of(1, stream)).await;
+        hear_items(&mut peer, FIRST_ITEMS).await;
+        peer.send(message_of(2, "reply 1000000")).await;
+        patiently(serving).await.expect("no panic");
+        // The limits of the stream and of the reply are both `write_timeout`.
+        let elapsed = start.elapsed();
+        assert!(elapsed < Duration::from_secs(70), "{stream}: {elapsed:?}");
+    }
+}

@@ -45,20 +45,7 @@ pub(super) enum End {
 impl End {
     /// Returns `true` if the rest of the write buffer is sent before the connection closes.
     pub(super) const fn sends_rest(&self) -> bool {
-        match self {
-            Self::Idle | Self::Closed | Self::Eof | Self::Upgraded => true,
-            // `StartTls` does not close the connection.
-            Self::StartTls
-            | Self::Error(_)
-            | Self::Stalled
-            | Self::StalledOverBudget
-            | Self::PushOverflow
-            | Self::HalfClosed
-            | Self::Aborted(_)
-            | Self::DropPanicked
-            | Self::UpgradePanicked
-            | Self::TlsFailed => false,
-        }
+        matches!(self, Self::Idle | Self::Closed | Self::Eof | Self::Upgraded)
     }
 }
 

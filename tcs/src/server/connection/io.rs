@@ -241,11 +241,11 @@ impl Io {
         let before = write.sent();
         let flushed = self.poll_stream(|stream| write.poll_flush(cx, stream));
         let registration = &self.registration;
-        let Poll::Ready(sent) = flushed else {
+        let Poll::Ready(Ok(sent)) = flushed else {
+            // Some bytes may have been sent before an error.
             registration.tally().count_bytes_sent(write.sent() - before);
-            return Poll::Pending;
+            return flushed.map_ok(drop);
         };
-        let sent = sent?;
         registration.tally().count_bytes_sent(sent - before);
         self.clocks.send_queue.count(sent, || registration.now());
         registration.tally().count_sent(&mut self.unsent);

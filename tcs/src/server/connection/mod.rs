@@ -252,6 +252,7 @@ impl<P: ServerProtocol> Connection<P> {
             }
             let Buffers { read, ahead, write } = self.buffers.checkout();
             write.prepare();
+            let mut in_flight = None;
             let mut driver = SequentialDriver {
                 shared: &self.shared,
                 info: &self.info,
@@ -260,7 +261,7 @@ impl<P: ServerProtocol> Connection<P> {
                 ahead,
                 write,
                 io: &mut self.io,
-                in_flight: None,
+                in_flight: &mut in_flight,
                 searched: 0,
             };
             loop {

@@ -49,7 +49,7 @@ pub(super) struct SequentialDriver<'a, P: ServerProtocol> {
     pub(super) write: &'a mut WriteBuffer,
     pub(super) io: &'a mut Io,
     /// The request whose function is called, where the requests of an address are limited.
-    pub(super) in_flight: Option<AddressRequest>,
+    pub(super) in_flight: &'a mut Option<AddressRequest>,
     /// How many of the bytes that were read ahead are searched for credit.
     pub(super) searched: usize,
 }
@@ -283,7 +283,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         let arrival = self.frames.last_arrival();
         let received = self.io.registration.tally().received();
         (self.shared.limits).check_pipeline(received - arrival.received)?;
-        self.in_flight = self.io.begin_request(self.shared, arrival)?;
+        *self.in_flight = self.io.begin_request(self.shared, arrival)?;
         Ok(())
     }
 
@@ -345,7 +345,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[inline(never)]
     fn responder_after_request(&mut self) -> Responder<'_, P> {
         // Ordinary replies come here, too, if requests are limited.
-        self.in_flight = None;
+        *self.in_flight = None;
         self.responder()
     }
 

@@ -75,10 +75,15 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             _ => self.slots.release(slot),
         }
         if closes(&outcome) && self.has_unanswered() {
-            self.respond_beside_others(outcome)
-        } else {
-            self.respond(outcome)
+            return self.respond_beside_others(outcome);
         }
+        let responded = self.respond(outcome);
+        if responded.is_err() && !self.outbox.is_ordered && self.slots.in_use() > 0 {
+            // This request has no answer, so the connection closes. Those in flight still have theirs.
+            self.phase = self.phase.max(Phase::Closing);
+            return Ok(());
+        }
+        responded
     }
 
     /// Answers a request after which the connection closes, although others are not answered. The final frame comes after

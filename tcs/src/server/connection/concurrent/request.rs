@@ -123,6 +123,7 @@ impl ActiveRequest {
 
     /// Drops the items of a function that did not return.
     pub(super) fn drop_items(&mut self) {
+        self.credit_deadline = Deadline::NEVER;
         self.items = Messages::default();
         if let Some(conversation) = self.info.open_conversation() {
             drop(conversation.items.take());

@@ -41,7 +41,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
                 after: After::Continue,
             }) => {
                 self.io.count_reply();
-                self.in_flight = None;
+                *self.in_flight = None;
                 Ok(Some(upgrade))
             }
             Err(exception) => self.exceptional_reply(exception).map(|()| None),
