@@ -125,8 +125,8 @@ impl<F: Framing> Channel<F> {
         }
     }
 
-    /// Sends the request of `first` again over another connection that is open, if there is one and the budget has a
-    /// retry left.
+    /// Sends the request of `first` again over another connection that has room, if there is one, no other call waits for
+    /// room, and the budget has a retry left.
     fn send_hedge(
         &self,
         cx: &Context<'_>,
@@ -139,6 +139,9 @@ impl<F: Framing> Channel<F> {
         }
         let stats = &self.pool.stats;
         let subchannel = self.pool.choose_other(first.origin.subchannel.index)?;
+        if subchannel.is_room_awaited() {
+            return None;
+        }
         let retry = stats.withdraw(stats.budget()?)?;
         let second = Call::try_queue(subchannel, cx.waker(), params, request).ok()??;
         retry.spend();

@@ -251,6 +251,28 @@ async fn retry_prefers_another_address() {
     assert_eq!(pool.choose_other(0).map(|it| it.index), Some(2));
 }
 
+#[tokio::test(start_paused = true)]
+async fn hedge_overtakes_no_call_that_waits_for_room() {
+    for is_awaited in [false, true] {
+        let stats = ChannelStats::new(Some(RetryBudget::new()));
+        let pool = Pool::new(2, ConnectOptions::new(), stats, None);
+        let channel: Channel = Channel::over(pool);
+        let mut open = Vec::new();
+        for subchannel in &channel.pool.subchannels {
+            let (near, far) = tokio::io::duplex(64);
+            tokio::spawn(Driver::attach(subchannel, Connection::over(near)).run());
+            open.push(far);
+        }
+        let first = channel.pool.subchannels.first().expect("two");
+        let _waiting = is_awaited.then(|| first.room.subscribe());
+        let second = Duration::from_secs(1);
+        let hedging = channel.idempotent().hedge(second);
+        let hedged = tokio::time::timeout(2 * second, hedging.reply_to_bytes(false, b"x")).await;
+        assert!(hedged.is_err(), "there is no reply");
+        assert_eq!(channel.state().retries, u64::from(!is_awaited));
+    }
+}
+
 /// A waker that panics.
 struct Bomb;
 
