@@ -13,7 +13,12 @@ use tokio::{
 };
 
 use super::{
-    super::{budget::RetryBudget, driver::Driver, pool::Pool},
+    super::{
+        budget::RetryBudget,
+        call::{Call, RequestParams},
+        driver::Driver,
+        pool::Pool,
+    },
     *,
 };
 use crate::{
@@ -249,6 +254,32 @@ async fn retry_prefers_another_address() {
         pool.subchannels.get(index).expect("four").lock().end();
     }
     assert_eq!(pool.choose_other(0).map(|it| it.index), Some(2));
+}
+
+#[tokio::test]
+async fn retry_prefers_a_connection_with_room() {
+    let options = ConnectOptions::new().max_in_flight(1);
+    let channel: Channel = ChannelOptions::new("127.0.0.1:1")
+        .address("127.0.0.1:2")
+        .connections(2)
+        .connect_options(options)
+        .connect_lazily()
+        .expect("good options");
+    let pool = &channel.pool;
+    let mut open = Vec::new();
+    for subchannel in &pool.subchannels {
+        let (near, far) = tokio::io::duplex(64);
+        let wire = subchannel.attach(Connection::over(near), &mut Vec::new());
+        open.push((wire, far));
+    }
+    let mut calls = Vec::new();
+    // The connections 1 and 3 are to the other address.
+    for (full, chosen) in [(1, 3), (3, 2), (2, 1)] {
+        let subchannel = pool.subchannels.get(full).expect("four");
+        let call = Call::try_queue(subchannel, Waker::noop(), RequestParams::default(), b"x");
+        calls.push(call.expect("it is open").expect("room"));
+        assert_eq!(pool.choose_other(0).map(|it| it.index), Some(chosen));
+    }
 }
 
 #[tokio::test(start_paused = true)]
