@@ -16,6 +16,9 @@ use crate::{client::connection::Connection, framing::Framing};
 /// How many times a timeout is checked while it runs.
 const CHECKS: u32 = 8;
 
+/// How late an old connection is replaced at most, after the end of its streams.
+const MAX_LATENESS: Duration = Duration::from_secs(1);
+
 /// When a connection is closed, pinged and replaced.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UpkeepSettings {
@@ -91,7 +94,7 @@ async fn replace_when_old<F: Framing>(
         // While a stream lasts, an old connection stays: new calls would wait for the end of the stream, which may never
         // come.
         while subchannel.lock().calls.has_streams() {
-            sleep(check_period(max_age)).await;
+            sleep(check_period(max_age).min(MAX_LATENESS)).await;
         }
         if end_if(subchannel, |state| {
             !state.has_worked && subchannel.is_unused(state)
