@@ -90,8 +90,9 @@ impl<F: Framing> Driver<F> {
         };
         ended.unwrap_or_else(|payload| {
             let peer = self.subchannel.peer();
-            tracing::error!(%peer, panic = panic_text(payload), "the framing panicked");
-            let fault = Arc::new(Fault::Broken("its framing panicked"));
+            let reason = "its framing or its stream panicked";
+            tracing::error!(%peer, panic = panic_text(payload), "{reason}");
+            let fault = Arc::new(Fault::Broken(reason));
             self.wire.close(Arc::clone(&fault));
             fault
         })
