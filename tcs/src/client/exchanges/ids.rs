@@ -121,7 +121,7 @@ impl<F: Framing> Exchanges<F> {
         self.wire.notice(self.framing.get_mut(), notice);
     }
 
-    /// Takes the request in flight for cancelled. Returns `false` if there is none.
+    /// Counts the request in flight as cancelled. Returns `false` if there is none.
     pub(super) fn cancel(&mut self) -> bool {
         let was_there = self.in_flight.pop_front().is_some();
         self.ids.cancelled += usize::from(was_there);
