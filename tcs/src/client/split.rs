@@ -15,12 +15,8 @@ use std::{
 };
 
 use super::{
-    connection::Connection,
-    exchanges::Exchanges,
-    fault::Fault,
-    replies::Received,
-    requests::{encode_unframed, encoded},
-    wire::Expected,
+    connection::Connection, exchanges::Exchanges, fault::Fault, replies::Received,
+    requests::encode_unframed, wire::Expected,
 };
 use crate::{
     Error, Peer, Result,
@@ -295,7 +291,10 @@ impl<P: CallContract> Sender<P> {
                 if exchanges.poll_room(P::HAS_GREETING, cx)?.is_pending() {
                     return exchanges.poll_send_timeout(cx);
                 }
-                let offset = exchanges.queue_request(None, encoded(&request))?;
+                let offset = exchanges.queue_request(None, |out| {
+                    out.put(&request);
+                    Ok(())
+                })?;
                 Poll::Ready(Ok((offset, exchanges.end_offset())))
             })
         });

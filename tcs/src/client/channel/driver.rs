@@ -1,4 +1,4 @@
-//! The task that reads and writes for all callers of a channel.
+//! Reads and writes for all callers of a connection.
 
 use std::{
     convert::Infallible,
@@ -35,7 +35,7 @@ use crate::{
 /// The number of turns within one poll: fewer than the reads after which tokio lets other tasks, and timers, have theirs.
 const TURNS_AT_ONCE: usize = 32;
 
-/// The task that reads and writes for all callers of a channel.
+/// A connection in use: its wire, and the callers to wake.
 pub(super) struct Driver<F: Framing> {
     subchannel: Arc<Subchannel<F>>,
     wire: Wire,
@@ -143,7 +143,7 @@ impl<F: Framing> Driver<F> {
             // Usually, the first poll ends the shutdown.
             biased;
             () = shut_down => {}
-            () = wait_until(&subchannel.wanted, || subchannel.lock().is_wanted) => {}
+            () = wait_until(&subchannel.wanted, || subchannel.lock().is_requested) => {}
         }
     }
 

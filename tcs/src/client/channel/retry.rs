@@ -142,7 +142,7 @@ impl<F: Framing> Channel<F> {
         if subchannel.is_room_awaited() {
             return None;
         }
-        let retry = stats.withdraw(stats.budget()?)?;
+        let retry = stats.withdraw()?;
         let second = Call::try_queue(subchannel, cx.waker(), params, request).ok()??;
         retry.spend();
         stats.record_retry();
@@ -204,7 +204,7 @@ impl<'c> Retries<'c> {
     ) -> Result<Vec<u8>> {
         let FailedCall { error, request } = failure;
         let Origin { subchannel, .. } = origin;
-        let (Some(budget), Some(request)) = (subchannel.stats.budget(), request) else {
+        let Some(request) = request else {
             return Err(error);
         };
         let is_load = match error.execution() {
@@ -226,7 +226,7 @@ impl<'c> Retries<'c> {
             return Err(error);
         }
         if is_load {
-            self.withdrawal = subchannel.stats.withdraw(budget);
+            self.withdrawal = subchannel.stats.withdraw();
             if self.withdrawal.is_none() {
                 return Err(error.beyond_budget());
             }

@@ -40,7 +40,7 @@ pub(super) struct SubchannelState<F> {
     /// The number of connections so far, this one included.
     pub(super) generation: u64,
     /// Whether a call waits for the next connection. An attempt to connect ends it.
-    pub(super) is_wanted: bool,
+    pub(super) is_requested: bool,
     /// The server's end of the connection, or of the last one.
     pub(super) peer: Peer,
     /// The peer of the previous connection.
@@ -131,7 +131,7 @@ impl<F: Framing> SubchannelState<F> {
             driver: None,
             link: Link::Off,
             generation: 0,
-            is_wanted: false,
+            is_requested: false,
             peer: Peer::unnamed(),
             former_peer: Peer::unnamed(),
             has_worked: false,
@@ -328,14 +328,12 @@ impl<F> SubchannelState<F> {
         self.calls.oldest().is_none()
     }
 
-    /// Queues a frame that the server skips, if the framing has one. Returns its length.
-    pub(super) fn ping(&mut self) -> u64
+    /// Queues a frame that the server skips, if the framing has one.
+    pub(super) fn ping(&mut self)
     where
         F: Framing,
     {
-        let end = self.queue.end_offset();
         self.queue.notice(self.framing.get_mut(), Notice::Ping);
-        self.queue.end_offset() - end
     }
 
     /// Returns why the driver must end, if it must.

@@ -1,12 +1,6 @@
 //! Keeps up a connection that works: pings it, closes it when it is idle, and replaces it when it is old.
 
-use std::{
-    convert::Infallible,
-    future::{pending, poll_fn},
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -33,13 +27,9 @@ pub(super) async fn keep_up<F: Framing>(
     connector: &Connector<F>,
     replacement: &mut Option<Connection<F>>,
 ) -> Infallible {
-    let mut checks = pin!(check_use(subchannel, connector.upkeep));
-    let mut replacing = pin!(replace_when_old(subchannel, connector, replacement));
-    poll_fn(|cx| {
-        let _: Poll<Infallible> = checks.as_mut().poll(cx);
-        replacing.as_mut().poll(cx)
-    })
-    .await
+    let checks = check_use(subchannel, connector.upkeep);
+    let replacing = replace_when_old(subchannel, connector, replacement);
+    tokio::join!(checks, replacing).0
 }
 
 /// Pings the connection when nothing was sent for a while, and closes it when only pings were. Checks now and then whether it
@@ -140,6 +130,8 @@ fn check_period(limit: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use tokio::{io::duplex, time::timeout};
 
     use super::*;
