@@ -295,7 +295,7 @@ impl<P: CallContract> Sender<P> {
                     out.put(&request);
                     Ok(())
                 })?;
-                Poll::Ready(Ok((offset, exchanges.end_offset())))
+                Poll::Ready(Ok((offset, exchanges.wire.requests.end_offset())))
             })
         });
         let (offset, end) = queued.await?;
@@ -310,7 +310,7 @@ impl<P: CallContract> Sender<P> {
                 }
                 if !state.has_receiver {
                     // The server may not read on before its replies are read, and there is no receiver.
-                    let sent = exchanges.sent();
+                    let sent = exchanges.wire.sent();
                     return Poll::Ready(Err(UNRECEIVED.error_of(Some(offset), sent, peer)));
                 }
                 exchanges.poll_send_timeout(cx)

@@ -156,7 +156,7 @@ impl<F: Framing> Driver<F> {
                 let _: Poll<()> = self.wire.poll_read(cx);
             }
             let has_arrived = self.wire.has_unparsed();
-            let was_sending = self.wire.unsent() > 0;
+            let was_sending = self.wire.requests.unsent() > 0;
             if let Err(fault) = self.serve_callers(cx) {
                 return Poll::Ready(fault);
             }
@@ -166,7 +166,7 @@ impl<F: Framing> Driver<F> {
                 return Poll::Pending;
             }
             // If sending has failed, the server may have said why before it closed. So reading continues.
-            let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.unsent() == 0;
+            let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.requests.unsent() == 0;
             // Requests that were queued while others were sent could not be taken before.
             let can_take = was_sending && is_sent;
             if !has_arrived && !can_take {

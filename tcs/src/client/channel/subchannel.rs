@@ -84,7 +84,7 @@ impl<F: Framing> Subchannel<F> {
         if let Some(is_event) = former_framing.is_event() {
             state.framing.set_is_event(is_event);
         }
-        state.queue = RequestQueue::new(wire.end_offset());
+        state.queue = RequestQueue::new(wire.requests.end_offset());
         let link = state.set_link(Link::Connected { is_greeted });
         let former = state.set_peer(peer);
         self.unlock_and_offer_room(state);

@@ -216,8 +216,8 @@ impl<F: Framing> SubchannelState<F> {
         notices.sort_by_key(|(call, _)| call.offset);
         let mut notices = notices.into_iter().peekable();
         let framing = self.framing.get_mut();
-        let (sent, end) = (wire.sent(), wire.end_offset());
-        let unsent = wire.take_unsent();
+        let (sent, end) = (wire.sent(), wire.requests.end_offset());
+        let unsent = wire.requests.take_unsent();
         let mut rest = &unsent[..];
         let mut moved = 0;
         // Returns where a request begins after the notices that are put before it.
@@ -227,18 +227,18 @@ impl<F: Framing> SubchannelState<F> {
                 let after = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
                 let place = rest.len().saturating_sub(after);
                 let (before, others) = rest.split_at(place);
-                wire.put_back(before);
+                wire.requests.put_back(before);
                 rest = others;
                 framing.set_id(call.index + 1);
-                let start = wire.end_offset();
-                wire.notice(framing, notice);
-                moved += wire.end_offset() - start;
+                let start = wire.requests.end_offset();
+                wire.requests.notice(framing, notice);
+                moved += wire.requests.end_offset() - start;
             }
             offset.saturating_add(moved)
         };
         self.calls.move_each(&mut put_before);
         put_before(u64::MAX);
-        wire.put_back(rest);
+        wire.requests.put_back(rest);
         self.queue.move_by(moved);
     }
 

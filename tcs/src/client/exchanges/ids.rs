@@ -109,7 +109,7 @@ impl<F: Framing> Exchanges<F> {
         let offset = self.wire.push(framing, encode)?;
         if let Some(deadline) = deadline {
             let notice = Notice::deadline_at(deadline.at);
-            self.wire.notice_before(offset, framing, notice);
+            self.wire.requests.notice_before(offset, framing, notice);
         }
         self.ids.begin(id);
         self.in_flight.push_back(offset);
@@ -118,7 +118,7 @@ impl<F: Framing> Exchanges<F> {
 
     /// Queues a notice about the last request.
     pub(super) fn notice(&mut self, notice: Notice) {
-        self.wire.notice(self.framing.get_mut(), notice);
+        self.wire.requests.notice(self.framing.get_mut(), notice);
     }
 
     /// Counts the request in flight as cancelled. Returns `false` if there is none.
