@@ -46,7 +46,7 @@ pub(super) const MAX_BUFFERED: usize = 64 * 1024;
 ///
 /// Every use begins with the requests that an earlier use has left, so that nothing depends on a drop.
 pub(super) struct Exchanges<F> {
-    wire: Wire,
+    pub(super) wire: Wire,
     framing: ConnectionFraming<F>,
     in_flight: InFlight,
     /// The state of framings with ids.
@@ -235,7 +235,9 @@ impl<F: Framing> Exchanges<F> {
         deadline: Option<CallDeadline>,
         answer: Option<Received>,
     ) -> Result<Range<usize>> {
-        self.wire.notice(self.framing.get_mut(), Notice::ChunksEnd);
+        self.wire
+            .requests
+            .notice(self.framing.get_mut(), Notice::ChunksEnd);
         self.chunks = Chunks::None;
         self.end_reply_wait();
         let received = self.exchange(offset, deadline, answer).await?;
@@ -259,7 +261,7 @@ impl<F: Framing> Exchanges<F> {
     /// Sends the queued requests if they are enough for a write of their own. Waits for room while 64 KiB
     /// of them are queued.
     pub(super) async fn flush_early(&mut self) {
-        let (end, unsent) = (self.wire.end_offset(), self.wire.unsent());
+        let (end, unsent) = (self.wire.requests.end_offset(), self.wire.requests.unsent());
         let oldest = self.in_flight.oldest().unwrap_or(end);
         if unsent >= MAX_BUFFERED {
             self.flush().await;
@@ -283,12 +285,12 @@ impl<F: Framing> Exchanges<F> {
         if has_greeting && self.is_fresh() {
             return Poll::Pending;
         }
-        if self.wire.unsent() >= MAX_BUFFERED {
+        if self.wire.requests.unsent() >= MAX_BUFFERED {
             let _: Poll<()> = self.wire.poll_flush(cx);
         }
         // With ids, replies would come in any order.
         let is_full = F::HAS_IDS && !self.in_flight.is_empty() || self.has_most_in_flight();
-        if is_full || self.wire.unsent() >= MAX_BUFFERED {
+        if is_full || self.wire.requests.unsent() >= MAX_BUFFERED {
             return Poll::Pending;
         }
         if self.in_flight.is_empty() && self.wire.unread() < MAX_BUFFERED {
@@ -354,7 +356,7 @@ impl<F> Exchanges<F> {
 
     /// Returns `true` if a request was made.
     fn is_used(&self) -> bool {
-        self.wire.end_offset() > 0
+        self.wire.requests.end_offset() > 0
     }
 
     /// Returns `true` if no reply is to come, not even to a request that was abandoned.
@@ -370,21 +372,6 @@ impl<F> Exchanges<F> {
     /// Returns `true` if as many requests are in flight as may be, those that were abandoned included.
     pub(super) fn has_most_in_flight(&self) -> bool {
         self.in_flight.len() >= self.options.max_in_flight
-    }
-
-    /// Returns the number of bytes of queued requests that were not sent yet.
-    pub(super) fn unsent(&self) -> usize {
-        self.wire.unsent()
-    }
-
-    /// Returns the number of bytes of requests that were sent.
-    pub(super) const fn sent(&self) -> u64 {
-        self.wire.sent()
-    }
-
-    /// Returns the number of bytes of all requests.
-    pub(super) fn end_offset(&self) -> u64 {
-        self.wire.end_offset()
     }
 
     pub(super) const fn peer(&self) -> &Peer {

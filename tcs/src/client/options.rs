@@ -108,7 +108,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Sets how long the machine of the server may not answer, on connections over TCP.
+    /// Ends a connection over TCP to a server whose machine has not answered for this time.
     ///
     /// A server whose machine has lost its power or its network says nothing, and an idle connection to it would
     /// never end. The system sends it probes after half of this time (`SO_KEEPALIVE`, tcp(7)), and the connection

@@ -216,7 +216,7 @@ impl<P: CallContract> Pipeline<'_, P> {
         let exchanges = &self.connection.exchanges;
         // With nothing in flight, `receive` returns at once, so the caller could only try again.
         exchanges.awaited() > 0
-            && (exchanges.has_most_in_flight() || exchanges.unsent() >= MAX_BUFFERED)
+            && (exchanges.has_most_in_flight() || exchanges.wire.requests.unsent() >= MAX_BUFFERED)
     }
 
     /// Returns which limit a full pipeline has reached.

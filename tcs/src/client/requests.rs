@@ -198,14 +198,6 @@ pub(super) fn encode_into(
     not_encoded(EncodeOutcome::of(encoded, buffer, 0, max_frame_len))
 }
 
-/// Writes a request that was sent before.
-pub(super) fn encoded(request: &[u8]) -> impl EncodeRequest {
-    move |out| {
-        out.put(request);
-        Ok(())
-    }
-}
-
 /// Encodes a request without its frame.
 pub(super) fn encode_unframed(encode: impl EncodeRequest, max_frame_len: usize) -> Result<Vec<u8>> {
     let mut request = Vec::new();

@@ -19,8 +19,7 @@ use crate::{Error, Result, framing::Framing, protocol::CallOwned};
 /// ([`ChannelOptions::retries`](crate::client::ChannelOptions::retries)). Requests and replies are owned, or borrow from
 /// what lives as long as the program, such as a literal.
 ///
-/// The service is cheap to clone, and all clones share the channel. It is always ready: a call waits for room itself,
-/// as
+/// The service is cheap to clone, and all clones share the channel. It is always ready: a call waits for room itself, as
 /// [`Channel::call`] does. For a limit that `poll_ready` waits for, use the layer `concurrency_limit`.
 ///
 /// # Errors

@@ -15,12 +15,8 @@ use std::{
 };
 
 use super::{
-    connection::Connection,
-    exchanges::Exchanges,
-    fault::Fault,
-    replies::Received,
-    requests::{encode_unframed, encoded},
-    wire::Expected,
+    connection::Connection, exchanges::Exchanges, fault::Fault, replies::Received,
+    requests::encode_unframed, wire::Expected,
 };
 use crate::{
     Error, Peer, Result,
@@ -295,8 +291,11 @@ impl<P: CallContract> Sender<P> {
                 if exchanges.poll_room(P::HAS_GREETING, cx)?.is_pending() {
                     return exchanges.poll_send_timeout(cx);
                 }
-                let offset = exchanges.queue_request(None, encoded(&request))?;
-                Poll::Ready(Ok((offset, exchanges.end_offset())))
+                let offset = exchanges.queue_request(None, |out| {
+                    out.put(&request);
+                    Ok(())
+                })?;
+                Poll::Ready(Ok((offset, exchanges.wire.requests.end_offset())))
             })
         });
         let (offset, end) = queued.await?;
@@ -311,7 +310,7 @@ impl<P: CallContract> Sender<P> {
                 }
                 if !state.has_receiver {
                     // The server may not read on before its replies are read, and there is no receiver.
-                    let sent = exchanges.sent();
+                    let sent = exchanges.wire.sent();
                     return Poll::Ready(Err(UNRECEIVED.error_of(Some(offset), sent, peer)));
                 }
                 exchanges.poll_send_timeout(cx)

@@ -238,7 +238,9 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
             return Poll::Ready(Err(exchanges.late_error(Some(self.offset), deadline)));
         }
         let polled = match exchanges.poll_received(cx, Expected::NOTHING) {
-            Poll::Pending if exchanges.unsent() < MAX_BUFFERED => Poll::Ready(Ok(None)),
+            Poll::Pending if exchanges.wire.requests.unsent() < MAX_BUFFERED => {
+                Poll::Ready(Ok(None))
+            }
             polled => polled.map_ok(Some),
         };
         let deadline = self.deadline.as_ref();

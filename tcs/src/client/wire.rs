@@ -59,7 +59,7 @@ pub(super) struct Wire {
     max_frame_len: usize,
     max_reply_len: usize,
     /// The requests that wait to be sent.
-    requests: RequestQueue,
+    pub(super) requests: RequestQueue,
     /// Sent requests, kept until they are answered, if they may be sent again.
     sent_requests: SentRequests,
     sending: Sending,
@@ -136,17 +136,11 @@ impl Wire {
         let offset = self.requests.push(framing, self.max_frame_len, encode)?;
         if F::EXCHANGES.end_at_half_close() {
             self.sending = Sending::ShuttingDown;
-        } else if !F::EXCHANGES.are_many() && self.unsent() == 0 {
+        } else if !F::EXCHANGES.are_many() && self.requests.unsent() == 0 {
             // Nothing of an empty request is ever sent.
             self.requests.count_empty_request();
         }
         Ok(offset)
-    }
-
-    /// Queues a notice about a request, if the framing has one.
-    #[cold]
-    pub(super) fn notice<F: Framing>(&mut self, framing: &mut F, notice: Notice) {
-        self.requests.notice(framing, notice);
     }
 
     /// Queues a notice that `count` more chunks of the last request follow. Returns `false` if the framing has none.
@@ -161,49 +155,22 @@ impl Wire {
         framing: &mut F,
         encode: impl EncodeRequest,
     ) -> Result<()> {
-        let start = self.end_offset();
+        let start = self.requests.end_offset();
         self.announce_chunks(framing, 1);
         let pushed = self.requests.push(framing, self.max_frame_len, encode);
         pushed
             .map(drop)
-            .inspect_err(|_| self.truncate_requests(start))
-    }
-
-    /// Queues a notice before the unsent request at `offset`.
-    #[cold]
-    pub(super) fn notice_before<F: Framing>(
-        &mut self,
-        offset: u64,
-        framing: &mut F,
-        notice: Notice,
-    ) {
-        self.requests.notice_before(offset, framing, notice);
-    }
-
-    /// Takes the queued bytes that were not sent, which must be [put back](Self::put_back).
-    #[cold]
-    pub(super) fn take_unsent(&mut self) -> Vec<u8> {
-        self.requests.take_unsent()
-    }
-
-    /// Queues bytes that were [taken](Self::take_unsent).
-    pub(super) fn put_back(&mut self, bytes: &[u8]) {
-        self.requests.put_back(bytes);
+            .inspect_err(|_| self.requests.truncate(start))
     }
 
     /// Takes the requests of `queue`, if all requests before them are sent.
     pub(super) fn take_requests(&mut self, queue: &mut RequestQueue) {
-        if self.unsent() == 0 && queue.unsent() > 0 {
+        if self.requests.unsent() == 0 && queue.unsent() > 0 {
             // Earlier requests may still wait in the stream, to be flushed.
             self.sent_requests.keep(&mut self.requests);
             let next = RequestQueue::new(queue.end_offset());
             self.requests = replace(queue, next);
         }
-    }
-
-    /// Drops the queued requests from `offset` on, all unsent.
-    pub(super) fn truncate_requests(&mut self, offset: u64) {
-        self.requests.truncate(offset);
     }
 
     /// Keeps each request from now on until [`forget_requests`](Self::forget_requests).
@@ -229,16 +196,6 @@ impl Wire {
         self.requests.offset()
     }
 
-    /// Returns the number of bytes of queued requests that were not sent yet.
-    pub(super) fn unsent(&self) -> usize {
-        self.requests.unsent()
-    }
-
-    /// Returns the offset of the next request: the number of bytes of all requests, sent or not.
-    pub(super) fn end_offset(&self) -> u64 {
-        self.requests.end_offset()
-    }
-
     /// Returns the message at `range`.
     pub(super) fn message(&self, range: Range<usize>) -> &[u8] {
         self.replies.message(range)
@@ -262,7 +219,7 @@ impl Wire {
     /// [Ends sending](Self::end_sending), because a wait has reached its limit.
     #[cold]
     pub(super) fn time_out(&mut self, limit: Duration) {
-        let fault = match self.unsent() {
+        let fault = match self.requests.unsent() {
             0 => Fault::ReadTimedOut(limit),
             _ => Fault::WriteTimedOut(limit),
         };
@@ -295,7 +252,7 @@ impl Wire {
     /// Returns the stream, and the bytes that were received after the last message. Returns `None` in the
     /// middle of a message.
     pub(super) fn into_parts(self) -> Option<(Stream, Vec<u8>)> {
-        let is_within_message = self.unsent() > 0 || self.replies.is_skipping();
+        let is_within_message = self.requests.unsent() > 0 || self.replies.is_skipping();
         (!is_within_message).then(|| (self.stream, self.replies.into_unread()))
     }
 
@@ -319,8 +276,8 @@ impl Wire {
     /// that closes before it has the whole request has not answered it.
     pub(super) fn is_premature_eof(&self, received: &Received) -> bool {
         let is_empty = matches!(received, Received::Message(range) if range.is_empty());
-        let is_sent =
-            self.unsent() == 0 && matches!(self.sending, Sending::Open | Sending::ShutDown);
+        let is_sent = self.requests.unsent() == 0
+            && matches!(self.sending, Sending::Open | Sending::ShutDown);
         is_empty && self.replies.has_ended() && !is_sent
     }
 
@@ -554,7 +511,7 @@ mod tests {
             }
             wire.take_requests(&mut queue);
             assert_eq!(wire.poll_flush(&mut cx).is_ready(), is_flushed);
-            assert_eq!(wire.unsent(), 0);
+            assert_eq!(wire.requests.unsent(), 0);
         }
         let pushed = queue.push_encoded(&mut LengthPrefixed, b"c1");
         pushed.expect("it fits");

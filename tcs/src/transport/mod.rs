@@ -85,6 +85,8 @@ mod unix;
 mod unregistered;
 
 pub use address::Address;
+#[cfg(test)]
+pub(crate) use address::TWO_ADDRESSES;
 #[cfg(feature = "tls")]
 pub use client_tls::ClientTls;
 pub use handshake::Handshake;

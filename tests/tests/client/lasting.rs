@@ -269,7 +269,7 @@ async fn panic_of_the_framing_ends_a_connection_and_is_not_repeated_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn panic_of_the_framing_is_told_to_the_calls_in_flight_and_to_those_that_wait() {
-    const REASON: &str = "its framing panicked";
+    const REASON: &str = "its framing or its stream panicked";
     let (options, mut attempts) = lasting::<Touchy>();
     let channel = options.connect_lazily().expect("good options");
     let in_flight = tokio::spawn({

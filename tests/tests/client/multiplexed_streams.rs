@@ -96,8 +96,11 @@ async fn old_connection_is_not_replaced_before_its_streams_have_ended() {
     assert_eq!(attempts.waiting(), 0);
     peer.send(message_of(1, "end")).await;
     assert_eq!(item(&mut stream).await, None);
+    let ended = Instant::now();
     // A stream that begins while the next connection is opened is waited for as well.
     let attempt = attempts.attempt().await;
+    let waited = attempt.began - ended;
+    assert!(waited <= SECOND + Duration::from_millis(2), "{waited:?}");
     let streaming = tokio::spawn({
         let channel = channel.clone();
         async move { channel.stream::<Owned>("3").await }

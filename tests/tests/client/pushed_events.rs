@@ -17,7 +17,7 @@ use tcs_tests::{
     pipeline::{memory, memory_with, receive, send},
     start, within,
 };
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -121,6 +121,29 @@ async fn wait_for_an_event_has_no_limit_but_a_deadline() {
     assert_eq!(began.elapsed(), SECOND);
     peer.send(events(&["later"])).await;
     expect_events(&mut connection, &["later"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_timeout_of_a_dropped_call_continues_while_an_event_is_awaited() {
+    for is_answered in [true, false] {
+        let options = ConnectOptions::new().reply_timeout(10 * SECOND);
+        let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+        let began = Instant::now();
+        let call = timeout(4 * SECOND, connection.call::<Prefixed>("call")).await;
+        assert!(call.is_err(), "there is no reply");
+        hears(&mut peer, "call").await;
+        peer.send(events(&["one"])).await;
+        expect_events(&mut connection, &["one"]).await;
+        if is_answered {
+            peer.send(frame("reply")).await;
+        }
+        let event = timeout(100 * SECOND, connection.next_event::<Prefixed>()).await;
+        assert_eq!(event.is_err(), is_answered);
+        if let Ok(event) = event {
+            assert_eq!(told(&event.expect_err("no event")).0, ErrorKind::TimedOut);
+            assert_eq!(began.elapsed(), 10 * SECOND);
+        }
+    }
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ impl<F: Framing> Connector<F> {
 
     /// Makes a connection, for the channel's connection `index`. A panic of the user's code is an error.
     ///
-    /// An address that fails, also after it has accepted, comes last in the next attempts.
+    /// An address that fails, also after it has accepted, or that another one overtakes, comes last in the next attempts.
     pub(super) async fn connect(&self, index: usize) -> Result<Connection<F>> {
         let mut attempt = pin!(self.try_connect(index));
         let connected = poll_fn(|cx| poll_caught(attempt.as_mut(), cx)).await;
@@ -74,12 +74,19 @@ impl<F: Framing> Connector<F> {
             Some(Target::Address(address)) => {
                 // Several attempts may begin at the same time, so each connection has another first address.
                 let place = index.checked_div(self.targets.len()).unwrap_or(0);
+                let mut first = None;
                 let order = |addrs: &mut [SocketAddr]| {
                     addrs.rotate_left(place.checked_rem(addrs.len()).unwrap_or(0));
                     lock(&self.address_stats).sort(addrs);
+                    first = addrs.first().copied();
                 };
                 let connected = self.options.connect_in_order(address.clone(), order);
-                connected.await?
+                let connection = connected.await?;
+                if first != connection.peer().addr() {
+                    // It would delay the next connection as well.
+                    lock(&self.address_stats).record(first, false);
+                }
+                connection
             }
             Some(Target::Stream(open)) => {
                 let limit = self.options.connect_limit();
@@ -109,10 +116,12 @@ impl<F: Framing> Connector<F> {
 mod tests {
     use std::sync::Arc;
 
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
-    use crate::{Channel, client::ChannelOptions, framing::LengthPrefixed};
+    use crate::{
+        Channel, client::ChannelOptions, framing::LengthPrefixed, transport::TWO_ADDRESSES,
+    };
 
     /// Connects to an address that accepts, with options that make the attempt fail. Checks that the address is then the last
     /// one, and returns the error.
@@ -139,5 +148,26 @@ mod tests {
         let not_ready = |_| async { Err(Error::other("not ready")) };
         let error = fail(|options| options.on_connect(not_ready)).await;
         assert_eq!(error.kind(), crate::ErrorKind::Other);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn address_that_another_one_has_overtaken_comes_last() {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(any).expect("a free port");
+        let dead = socket.local_addr().expect("it is bound");
+        let alive = SocketAddr::from(([127, 0, 0, 2], dead.port()));
+        let _listener = TcpListener::bind(alive).await.expect("a free port");
+        let channel: Channel = ChannelOptions::new((TWO_ADDRESSES, dead.port()))
+            .connect_lazily()
+            .expect("good options");
+        let first = channel.pool.subchannels.first().expect("one");
+        let connector = first.connector.as_ref().expect("it connects");
+        let connection = connector.connect(0).await.expect("one listens");
+        assert_eq!(connection.peer().addr(), Some(alive));
+        let mut addrs = [dead, alive];
+        lock(&connector.address_stats).sort(&mut addrs);
+        assert_eq!(addrs, [alive, dead]);
     }
 }

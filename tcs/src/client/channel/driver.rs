@@ -1,4 +1,4 @@
-//! The task that reads and writes for all callers of a channel.
+//! Reads and writes for all callers of a connection.
 
 use std::{
     convert::Infallible,
@@ -35,7 +35,7 @@ use crate::{
 /// The number of turns within one poll: fewer than the reads after which tokio lets other tasks, and timers, have theirs.
 const TURNS_AT_ONCE: usize = 32;
 
-/// The task that reads and writes for all callers of a channel.
+/// A connection in use: its wire, and the callers to wake.
 pub(super) struct Driver<F: Framing> {
     subchannel: Arc<Subchannel<F>>,
     wire: Wire,
@@ -90,8 +90,9 @@ impl<F: Framing> Driver<F> {
         };
         ended.unwrap_or_else(|payload| {
             let peer = self.subchannel.peer();
-            tracing::error!(%peer, panic = panic_text(payload), "the framing panicked");
-            let fault = Arc::new(Fault::Broken("its framing panicked"));
+            let reason = "its framing or its stream panicked";
+            tracing::error!(%peer, panic = panic_text(payload), "{reason}");
+            let fault = Arc::new(Fault::Broken(reason));
             self.wire.close(Arc::clone(&fault));
             fault
         })
@@ -142,7 +143,7 @@ impl<F: Framing> Driver<F> {
             // Usually, the first poll ends the shutdown.
             biased;
             () = shut_down => {}
-            () = wait_until(&subchannel.wanted, || subchannel.lock().is_wanted) => {}
+            () = wait_until(&subchannel.wanted, || subchannel.lock().is_requested) => {}
         }
     }
 
@@ -155,7 +156,7 @@ impl<F: Framing> Driver<F> {
                 let _: Poll<()> = self.wire.poll_read(cx);
             }
             let has_arrived = self.wire.has_unparsed();
-            let was_sending = self.wire.unsent() > 0;
+            let was_sending = self.wire.requests.unsent() > 0;
             if let Err(fault) = self.serve_callers(cx) {
                 return Poll::Ready(fault);
             }
@@ -165,7 +166,7 @@ impl<F: Framing> Driver<F> {
                 return Poll::Pending;
             }
             // If sending has failed, the server may have said why before it closed. So reading continues.
-            let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.unsent() == 0;
+            let is_sent = self.wire.poll_flush(cx).is_ready() && self.wire.requests.unsent() == 0;
             // Requests that were queued while others were sent could not be taken before.
             let can_take = was_sending && is_sent;
             if !has_arrived && !can_take {

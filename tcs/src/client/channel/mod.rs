@@ -34,7 +34,7 @@ use self::{
     call::Origin, driver::Driver, pool::Pool, reply::Reply, stats::ChannelStats,
     subchannel_state::tick_limit,
 };
-use super::{connection::Connection, options::MAX_TIMEOUT, requests::encoded};
+use super::{connection::Connection, options::MAX_TIMEOUT};
 use crate::{
     Error, Peer, Result,
     deadline::inherited,
@@ -495,7 +495,10 @@ impl<F: Framing> Channel<F> {
         has_greeting: bool,
         request: &[u8],
     ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>> {
-        let encode = |request: &[u8], out: &mut Writer<'_>| encoded(request)(out);
+        let encode = |request: &[u8], out: &mut Writer<'_>| {
+            out.put(request);
+            Ok(())
+        };
         self.round_trip(has_greeting, request, |it| Some(*it), encode)
     }
 }

@@ -97,11 +97,13 @@ impl<F: Framing> Pool<F> {
         }
     }
 
-    /// Returns the least loaded of the other connections that are open. Prefers connections to another address, because
-    /// the server is slow or in trouble.
+    /// Returns the least loaded of the other connections that are open. Prefers connections with room, and of these the ones
+    /// to another address, because the server is slow or in trouble.
     #[cold]
     pub(super) fn choose_other(&self, index: usize) -> Option<&Arc<Subchannel<F>>> {
-        self.with_fewest_calls(|other| !other.has_address_of(index))
+        let has_room = |other: &Subchannel<F>| other.lock().has_room(&other.options);
+        self.with_fewest_calls(|other| !other.has_address_of(index) && has_room(other))
+            .or_else(|| self.with_fewest_calls(|other| other.index != index && has_room(other)))
             .or_else(|| self.with_fewest_calls(|other| other.index != index))
     }
 

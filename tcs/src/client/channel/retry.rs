@@ -125,8 +125,8 @@ impl<F: Framing> Channel<F> {
         }
     }
 
-    /// Sends the request of `first` again over another connection that is open, if there is one and the budget has a
-    /// retry left.
+    /// Sends the request of `first` again over another connection that has room, if there is one, no other call waits for
+    /// room, and the budget has a retry left.
     fn send_hedge(
         &self,
         cx: &Context<'_>,
@@ -139,7 +139,10 @@ impl<F: Framing> Channel<F> {
         }
         let stats = &self.pool.stats;
         let subchannel = self.pool.choose_other(first.origin.subchannel.index)?;
-        let retry = stats.withdraw(stats.budget()?)?;
+        if subchannel.is_room_awaited() {
+            return None;
+        }
+        let retry = stats.withdraw()?;
         let second = Call::try_queue(subchannel, cx.waker(), params, request).ok()??;
         retry.spend();
         stats.record_retry();
@@ -201,7 +204,7 @@ impl<'c> Retries<'c> {
     ) -> Result<Vec<u8>> {
         let FailedCall { error, request } = failure;
         let Origin { subchannel, .. } = origin;
-        let (Some(budget), Some(request)) = (subchannel.stats.budget(), request) else {
+        let Some(request) = request else {
             return Err(error);
         };
         let is_load = match error.execution() {
@@ -223,7 +226,7 @@ impl<'c> Retries<'c> {
             return Err(error);
         }
         if is_load {
-            self.withdrawal = subchannel.stats.withdraw(budget);
+            self.withdrawal = subchannel.stats.withdraw();
             if self.withdrawal.is_none() {
                 return Err(error.beyond_budget());
             }

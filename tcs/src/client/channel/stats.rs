@@ -80,9 +80,9 @@ impl ChannelStats {
         self.budget.as_ref()
     }
 
-    /// Takes a retry out of the budget. If there is none left, records that.
-    pub(super) fn withdraw<'b>(&self, budget: &'b RetryBudget) -> Option<Withdrawal<'b>> {
-        let retry = budget.withdraw();
+    /// Takes a retry out of the budget, if there is a budget. If there is no retry left, records that.
+    pub(super) fn withdraw(&self) -> Option<Withdrawal<'_>> {
+        let retry = self.budget()?.withdraw();
         if retry.is_none() {
             self.modify(|state| state.retries_refused += 1);
         }

@@ -78,13 +78,13 @@ impl<F: Framing> Subchannel<F> {
             "the next reply would be for an old call"
         );
         state.generation += 1;
-        (state.is_wanted, state.has_worked) = (false, false);
+        (state.is_requested, state.has_worked) = (false, false);
         let generation = state.generation;
         let former_framing = replace(&mut state.framing, framing);
         if let Some(is_event) = former_framing.is_event() {
             state.framing.set_is_event(is_event);
         }
-        state.queue = RequestQueue::new(wire.end_offset());
+        state.queue = RequestQueue::new(wire.requests.end_offset());
         let link = state.set_link(Link::Connected { is_greeted });
         let former = state.set_peer(peer);
         self.unlock_and_offer_room(state);
@@ -166,7 +166,7 @@ impl<F: Framing> Subchannel<F> {
     /// Sets the state after an attempt to connect, and notifies the calls that wait.
     pub(super) fn set_link(&self, link: Link) {
         let mut state = self.lock();
-        state.is_wanted = false;
+        state.is_requested = false;
         let former = state.set_link(link);
         drop(state);
         drop(former);
@@ -210,7 +210,7 @@ impl<F: Framing> Subchannel<F> {
 
     /// Returns `true` if a call waits for a connection, or if its events have a receiver.
     pub(super) fn is_wanted(&self) -> bool {
-        self.lock().is_wanted || !self.subscribers.is_empty()
+        self.lock().is_requested || !self.subscribers.is_empty()
     }
 
     /// Returns `true` if no call is in flight, and no events are received.
@@ -252,7 +252,7 @@ impl<F: Framing> Subchannel<F> {
 
     /// Requests a connection, though no call waits for it.
     pub(super) fn connect_in_background(self: &Arc<Self>) {
-        // Without a runtime, the call fails over the other connection.
+        // Without a runtime, no connection is made, and the caller uses another one.
         drop(self.request_connection("call()"));
     }
 
@@ -263,7 +263,7 @@ impl<F: Framing> Subchannel<F> {
             return Ok(());
         };
         let mut state = self.lock();
-        state.is_wanted = !state.link().is_connected();
+        state.is_requested = !state.link().is_connected();
         let mut is_off = state.link().is_off();
         if is_off {
             // Without the lock, because a panic hook is the user's code.

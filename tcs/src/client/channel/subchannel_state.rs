@@ -40,7 +40,7 @@ pub(super) struct SubchannelState<F> {
     /// The number of connections so far, this one included.
     pub(super) generation: u64,
     /// Whether a call waits for the next connection. An attempt to connect ends it.
-    pub(super) is_wanted: bool,
+    pub(super) is_requested: bool,
     /// The server's end of the connection, or of the last one.
     pub(super) peer: Peer,
     /// The peer of the previous connection.
@@ -131,7 +131,7 @@ impl<F: Framing> SubchannelState<F> {
             driver: None,
             link: Link::Off,
             generation: 0,
-            is_wanted: false,
+            is_requested: false,
             peer: Peer::unnamed(),
             former_peer: Peer::unnamed(),
             has_worked: false,
@@ -216,8 +216,8 @@ impl<F: Framing> SubchannelState<F> {
         notices.sort_by_key(|(call, _)| call.offset);
         let mut notices = notices.into_iter().peekable();
         let framing = self.framing.get_mut();
-        let (sent, end) = (wire.sent(), wire.end_offset());
-        let unsent = wire.take_unsent();
+        let (sent, end) = (wire.sent(), wire.requests.end_offset());
+        let unsent = wire.requests.take_unsent();
         let mut rest = &unsent[..];
         let mut moved = 0;
         // Returns where a request begins after the notices that are put before it.
@@ -227,18 +227,18 @@ impl<F: Framing> SubchannelState<F> {
                 let after = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
                 let place = rest.len().saturating_sub(after);
                 let (before, others) = rest.split_at(place);
-                wire.put_back(before);
+                wire.requests.put_back(before);
                 rest = others;
                 framing.set_id(call.index + 1);
-                let start = wire.end_offset();
-                wire.notice(framing, notice);
-                moved += wire.end_offset() - start;
+                let start = wire.requests.end_offset();
+                wire.requests.notice(framing, notice);
+                moved += wire.requests.end_offset() - start;
             }
             offset.saturating_add(moved)
         };
         self.calls.move_each(&mut put_before);
         put_before(u64::MAX);
-        wire.put_back(rest);
+        wire.requests.put_back(rest);
         self.queue.move_by(moved);
     }
 
@@ -328,14 +328,12 @@ impl<F> SubchannelState<F> {
         self.calls.oldest().is_none()
     }
 
-    /// Queues a frame that the server skips, if the framing has one. Returns its length.
-    pub(super) fn ping(&mut self) -> u64
+    /// Queues a frame that the server skips, if the framing has one.
+    pub(super) fn ping(&mut self)
     where
         F: Framing,
     {
-        let end = self.queue.end_offset();
         self.queue.notice(self.framing.get_mut(), Notice::Ping);
-        self.queue.end_offset() - end
     }
 
     /// Returns why the driver must end, if it must.

@@ -1,12 +1,6 @@
 //! Keeps up a connection that works: pings it, closes it when it is idle, and replaces it when it is old.
 
-use std::{
-    convert::Infallible,
-    future::{pending, poll_fn},
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -15,6 +9,9 @@ use crate::{client::connection::Connection, framing::Framing};
 
 /// How many times a timeout is checked while it runs.
 const CHECKS: u32 = 8;
+
+/// How late an old connection is replaced at most, after the end of its streams.
+const MAX_LATENESS: Duration = Duration::from_secs(1);
 
 /// When a connection is closed, pinged and replaced.
 #[derive(Clone, Copy, Debug)]
@@ -30,13 +27,9 @@ pub(super) async fn keep_up<F: Framing>(
     connector: &Connector<F>,
     replacement: &mut Option<Connection<F>>,
 ) -> Infallible {
-    let mut checks = pin!(check_use(subchannel, connector.upkeep));
-    let mut replacing = pin!(replace_when_old(subchannel, connector, replacement));
-    poll_fn(|cx| {
-        let _: Poll<Infallible> = checks.as_mut().poll(cx);
-        replacing.as_mut().poll(cx)
-    })
-    .await
+    let checks = check_use(subchannel, connector.upkeep);
+    let replacing = replace_when_old(subchannel, connector, replacement);
+    tokio::join!(checks, replacing).0
 }
 
 /// Pings the connection when nothing was sent for a while, and closes it when only pings were. Checks now and then whether it
@@ -91,7 +84,7 @@ async fn replace_when_old<F: Framing>(
         // While a stream lasts, an old connection stays: new calls would wait for the end of the stream, which may never
         // come.
         while subchannel.lock().calls.has_streams() {
-            sleep(check_period(max_age)).await;
+            sleep(check_period(max_age).min(MAX_LATENESS)).await;
         }
         if end_if(subchannel, |state| {
             !state.has_worked && subchannel.is_unused(state)
@@ -137,6 +130,8 @@ fn check_period(limit: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use tokio::{io::duplex, time::timeout};
 
     use super::*;

@@ -46,7 +46,7 @@ impl<F: Framing> Exchanges<F> {
         while let Some(offset) = self.in_flight.newest()
             && self.is_removable(offset)
         {
-            self.wire.truncate_requests(offset);
+            self.wire.requests.truncate(offset);
             self.in_flight.pop_back();
         }
         // A part of the request was sent.

@@ -109,7 +109,7 @@ impl<F: Framing> Exchanges<F> {
         let offset = self.wire.push(framing, encode)?;
         if let Some(deadline) = deadline {
             let notice = Notice::deadline_at(deadline.at);
-            self.wire.notice_before(offset, framing, notice);
+            self.wire.requests.notice_before(offset, framing, notice);
         }
         self.ids.begin(id);
         self.in_flight.push_back(offset);
@@ -118,10 +118,10 @@ impl<F: Framing> Exchanges<F> {
 
     /// Queues a notice about the last request.
     pub(super) fn notice(&mut self, notice: Notice) {
-        self.wire.notice(self.framing.get_mut(), notice);
+        self.wire.requests.notice(self.framing.get_mut(), notice);
     }
 
-    /// Takes the request in flight for cancelled. Returns `false` if there is none.
+    /// Counts the request in flight as cancelled. Returns `false` if there is none.
     pub(super) fn cancel(&mut self) -> bool {
         let was_there = self.in_flight.pop_front().is_some();
         self.ids.cancelled += usize::from(was_there);

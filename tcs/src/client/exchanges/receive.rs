@@ -158,7 +158,11 @@ impl<F: Framing> Exchanges<F> {
                 }
                 Poll::Ready(event.map_err(|fault| self.fail(fault)))
             }
-            Poll::Pending => self.poll_deadline(cx, None, deadline.as_ref()).map(Err),
+            Poll::Pending => match self.poll_deadline(cx, None, deadline.as_ref()) {
+                Poll::Ready(error) => Poll::Ready(Err(error)),
+                Poll::Pending if self.in_flight.abandoned() > 0 => self.poll_reply_timeout(cx),
+                Poll::Pending => Poll::Pending,
+            },
         })
         .await
     }

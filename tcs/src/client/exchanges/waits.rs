@@ -138,7 +138,7 @@ impl<F: Framing> Exchanges<F> {
             if self.wire.sent() >= self.waits.flush_end {
                 // A flush that was dropped has no deadline any more: something else has sent its requests.
                 self.end_send_wait();
-                self.waits.flush_end = self.wire.end_offset();
+                self.waits.flush_end = self.wire.requests.end_offset();
             }
             while self.wire.poll_flush(cx).is_pending() {
                 if self.wire.unread() >= MAX_BUFFERED {

@@ -13,7 +13,12 @@ use tokio::{
 };
 
 use super::{
-    super::{budget::RetryBudget, driver::Driver, pool::Pool},
+    super::{
+        budget::RetryBudget,
+        call::{Call, RequestParams},
+        driver::Driver,
+        pool::Pool,
+    },
     *,
 };
 use crate::{
@@ -249,6 +254,54 @@ async fn retry_prefers_another_address() {
         pool.subchannels.get(index).expect("four").lock().end();
     }
     assert_eq!(pool.choose_other(0).map(|it| it.index), Some(2));
+}
+
+#[tokio::test]
+async fn retry_prefers_a_connection_with_room() {
+    let options = ConnectOptions::new().max_in_flight(1);
+    let channel: Channel = ChannelOptions::new("127.0.0.1:1")
+        .address("127.0.0.1:2")
+        .connections(2)
+        .connect_options(options)
+        .connect_lazily()
+        .expect("good options");
+    let pool = &channel.pool;
+    let mut open = Vec::new();
+    for subchannel in &pool.subchannels {
+        let (near, far) = tokio::io::duplex(64);
+        let wire = subchannel.attach(Connection::over(near), &mut Vec::new());
+        open.push((wire, far));
+    }
+    let mut calls = Vec::new();
+    // The connections 1 and 3 are to the other address.
+    for (full, chosen) in [(1, 3), (3, 2), (2, 1)] {
+        let subchannel = pool.subchannels.get(full).expect("four");
+        let call = Call::try_queue(subchannel, Waker::noop(), RequestParams::default(), b"x");
+        calls.push(call.expect("it is open").expect("room"));
+        assert_eq!(pool.choose_other(0).map(|it| it.index), Some(chosen));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedge_overtakes_no_call_that_waits_for_room() {
+    for is_awaited in [false, true] {
+        let stats = ChannelStats::new(Some(RetryBudget::new()));
+        let pool = Pool::new(2, ConnectOptions::new(), stats, None);
+        let channel: Channel = Channel::over(pool);
+        let mut open = Vec::new();
+        for subchannel in &channel.pool.subchannels {
+            let (near, far) = tokio::io::duplex(64);
+            tokio::spawn(Driver::attach(subchannel, Connection::over(near)).run());
+            open.push(far);
+        }
+        let first = channel.pool.subchannels.first().expect("two");
+        let _waiting = is_awaited.then(|| first.room.subscribe());
+        let second = Duration::from_secs(1);
+        let hedging = channel.idempotent().hedge(second);
+        let hedged = tokio::time::timeout(2 * second, hedging.reply_to_bytes(false, b"x")).await;
+        assert!(hedged.is_err(), "there is no reply");
+        assert_eq!(channel.state().retries, u64::from(!is_awaited));
+    }
 }
 
 /// A waker that panics.
