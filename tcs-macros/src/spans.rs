@@ -42,6 +42,11 @@ pub(crate) fn start_of(tokens: &(impl ToTokens + ?Sized)) -> Span {
     Span::mixed_site().located_at(tokens.span())
 }
 
+/// Returns the macro's hygiene at a name. It is that of `start_of`, which is many times slower.
+pub(crate) fn place_of(name: &Ident) -> Span {
+    Span::mixed_site().located_at(name.span())
+}
+
 /// Returns the macro's hygiene at the last token of `tokens`.
 pub(crate) fn end_of(tokens: &(impl ToTokens + ?Sized)) -> Span {
     // `Spanned::span` would join all tokens. On stable compilers, the result is only the first token.

@@ -462,7 +462,7 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// 64 KiB ahead.
     ///
     /// A panic, or the end of [`request_timeout`](crate::server::Server::request_timeout), fails only its own request. If a
-    /// reply closes the connection, no more requests are taken. In order, the functions after it are dropped, and so are
+    /// reply closes the connection, or a rejection that cannot be sent, no more requests are taken. In order, the functions after it are dropped, and so are
     /// the replies of those that have returned: the client is told that these requests have *failed*, and the
     /// [`Report`](crate::server::Report) counts them as *aborted*. [Unordered](Concurrency::unordered), the reply waits for
     /// those in flight, and is the last one. Events that a function pushes to its own connection can come before its reply.

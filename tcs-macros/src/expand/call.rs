@@ -8,12 +8,12 @@ use super::names::variable;
 use crate::{
     library::Library,
     model::{
-        field::Field,
         generics,
         handler::{CallKind, Handler, ParameterSource, Session},
+        protocol_type::Field,
         server::ServerImpl,
     },
-    spans::start_of,
+    spans::{place_of, start_of},
     syntax::{bare, is_unsized, same_tokens},
 };
 
@@ -27,7 +27,7 @@ pub(super) fn call(
     handler: &Handler<'_>,
 ) -> (TokenStream, TokenStream) {
     let ident = &handler.function.sig.ident;
-    let span = start_of(ident);
+    let span = place_of(ident);
     let mut extractions = TokenStream::new();
     let session = handler.parameters.session();
     let lends_session = session.is_some_and(|session| session.mutability.is_some());
@@ -49,11 +49,7 @@ pub(super) fn call(
                 Some(of_all) if !same_tokens(ty, &of_all.ty) => {
                     let same_session = library.item("SameSession", ty);
                     let of_all = &of_all.ty;
-                    let lend = if mutability.is_some() {
-                        "exclusive"
-                    } else {
-                        "shared"
-                    };
+                    let lend = mutability.map_or("shared", |_| "exclusive");
                     let lend = Ident::new(lend, span);
                     quote_spanned!(span=> <#ty as #same_session<#of_all>>::#lend(#value))
                 }
@@ -121,7 +117,7 @@ pub(super) fn function_call(
     generics: &Generics,
     values: impl Iterator<Item = TokenStream>,
 ) -> TokenStream {
-    let (span, names) = (start_of(ident), generics::param_idents(generics));
+    let (span, names) = (place_of(ident), generics::param_idents(generics));
     // The compiler cannot infer a parameter that occurs in no value, such as a constant.
     let turbofish = (!names.is_empty()).then(|| quote_spanned!(span=> ::<#(#names),*>));
     quote_spanned!(span=> #ident #turbofish (#(#values,)*))

@@ -17,10 +17,10 @@ use crate::{
     model::{
         Model,
         client_function::{ClientFunction, Half},
-        field::Field,
+        protocol_type::Field,
     },
     options::{OptionName, Options},
-    spans::start_of,
+    spans::{place_of, start_of},
     syntax::lifetimes,
 };
 
@@ -34,7 +34,7 @@ pub(super) fn expand(model: &Model<'_>, client: &ClientFunction<'_>) -> TokenStr
         half: exchange.half.as_ref().filter(|_| model.is_valid),
         reply: or_unknown(exchange.reply.as_ref(), &options.library, ty.item_name),
         // All errors in the type of a server are at one place, so that rustc reports them once.
-        span: server.map_or_else(|| start_of(&ty.name), start_of),
+        span: server.map_or_else(|| place_of(&ty.name), start_of),
     };
     let (reply_alias, reply) = message_item(ty, "Reply", &expansion.reply);
     // The alias names the server's type once, so that rustc reports an unknown type once.
@@ -61,7 +61,7 @@ impl ClientExpansion<'_> {
     /// Writes the items of the implementation.
     fn items(&self, reply: &TokenStream, checks: &TokenStream) -> TokenStream {
         let (options, ty, span) = (self.options, &self.client.ty, self.span);
-        let at_item = start_of(ty.item_name);
+        let at_item = place_of(ty.item_name);
         let of_server = |item| self.of_server(item, None);
         let framing = of_server("Framing").unwrap_or_else(|| framing(options, at_item));
         let format = of_server("Format").unwrap_or_else(|| format(options, at_item));
@@ -128,7 +128,7 @@ impl ClientExpansion<'_> {
                 // The fields stay in the protocol, whose `process_reply` may need them.
                 let values = ty.fields.iter().map(|Field { name, ty: field }| {
                     let clone = library.item("CloneArgument", field);
-                    let span = start_of(ty.item_name);
+                    let span = place_of(ty.item_name);
                     quote_spanned!(span=> <#field as #clone>::clone_argument(&self.#name))
                 });
                 let call = function_call(ty.item_name, &ty.generics, values);
@@ -145,7 +145,7 @@ impl ClientExpansion<'_> {
             }
             None => {
                 let unknown = library.item("Unknown", &ty.name);
-                quote_spanned! {start_of(&ty.name)=>
+                quote_spanned! {place_of(&ty.name)=>
                     let none: fn() -> #unknown = || ::core::unimplemented!();
                     none()
                 }
@@ -202,10 +202,10 @@ impl ClientExpansion<'_> {
         let ty = &self.client.ty;
         let (value, span) = match self.half {
             Some(Half::ProcessReply { fields, .. }) => {
-                (self.processed(fields), start_of(ty.item_name))
+                (self.processed(fields), place_of(ty.item_name))
             }
             Some(Half::MakeRequest) => (self.received(), start_of(&self.reply)),
-            None => return quote_spanned!(start_of(&ty.name)=> async { ::core::unimplemented!() }),
+            None => return quote_spanned!(place_of(&ty.name)=> async { ::core::unimplemented!() }),
         };
         let check = self.reply_check();
         quote_spanned! {span=>
@@ -222,7 +222,7 @@ impl ClientExpansion<'_> {
     /// Writes the call of a function that processes the reply.
     fn processed(&self, fields: &[Ident]) -> TokenStream {
         let ty = &self.client.ty;
-        let span = start_of(ty.item_name);
+        let span = place_of(ty.item_name);
         let fields = fields.iter().map(|name| quote_spanned!(span=> self.#name));
         let values = iter::once(self.received()).chain(fields);
         let call = function_call(ty.item_name, &ty.generics, values);

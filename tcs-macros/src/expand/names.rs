@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote_spanned};
 use syn::Lifetime;
 
-use crate::{model::operations::Operation, spans::start_of, syntax::lifetimes};
+use crate::{model::operations::Operation, spans::place_of, syntax::lifetimes};
 
 /// Returns a name that the user's code can use.
 pub(super) fn public_name(name: &str) -> Ident {
@@ -40,5 +40,5 @@ pub(super) fn request_variant(operation: &Operation<'_>) -> TokenStream {
 /// Returns the variable of an argument. Generated variables have the same hygiene, so without the prefix, arguments
 /// called `to` or `session` would hide them.
 pub(super) fn variable(argument: &Ident) -> Ident {
-    format_ident!("argument_{}", argument, span = start_of(argument))
+    format_ident!("argument_{}", argument, span = place_of(argument))
 }

@@ -7,8 +7,8 @@ use syn::{Attribute, Generics, Type, TypeSlice, ext::IdentExt as _, parse_quote}
 use super::in_clippy;
 use crate::{
     library::Library,
-    model::{field::Field, protocol_type::ProtocolType},
-    spans::{alias, ident_at, start_of},
+    model::protocol_type::{Field, ProtocolType},
+    spans::{alias, ident_at, place_of, start_of},
     syntax::{is_named, is_value, lifetimes},
 };
 
@@ -50,7 +50,7 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
 }
 
 fn new_function(ty: &ProtocolType<'_>, fields: &[Field]) -> TokenStream {
-    let (name, vis, span) = (&ty.name, &ty.vis, start_of(&ty.name));
+    let (name, vis, span) = (&ty.name, &ty.vis, place_of(&ty.name));
     let [keyword, new] = ["impl", "new"].map(|word| ident_at(ty.item_name, word));
     let (impl_generics, type_generics, where_clause) = ty.generics.split_for_impl();
     let names = fields.iter().map(|field| &field.name);

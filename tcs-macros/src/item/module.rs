@@ -1,10 +1,10 @@
 //! A module under an attribute: its functions are parsed, everything else stays as it is.
 
-use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
-use quote::format_ident;
+use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use syn::{
-    Attribute, Error, Item, Result, Token, Visibility, braced,
-    parse::{ParseStream, Parser as _, discouraged::Speculative as _},
+    Attribute, Error, Item, ItemEnum, ItemStruct, ItemTrait, ItemType, Result, Token, Visibility,
+    braced,
+    parse::{ParseStream, discouraged::Speculative as _},
     parse_quote, token,
     visit_mut::VisitMut as _,
 };
@@ -53,18 +53,7 @@ impl Module {
         let content;
         braced!(content in input);
         let inner = content.call(Attribute::parse_inner)?;
-        let clashing = find_clashing(content.fork().parse()?);
-        let items = if clashing.is_empty() {
-            parse_items(&content, errors)
-        } else {
-            let help = "is the generated type here: rename this one, or declare it outside";
-            for name in &clashing {
-                errors.at(name, format_args!("`{name}` {help}"));
-            }
-            // Under another name, the type causes no further error.
-            let renamed = renamed(content.parse()?, &clashing);
-            (|input: ParseStream<'_>| Ok(parse_items(input, errors))).parse2(renamed)?
-        };
+        let items = parse_items(&content, errors);
         Ok(Self {
             attrs,
             vis,
@@ -117,35 +106,6 @@ fn parse_items(input: ParseStream<'_>, errors: &mut Errors) -> Vec<ModuleItem> {
     items
 }
 
-/// Returns the types in a module that have the names of generated types.
-fn find_clashing(body: TokenStream) -> Vec<Ident> {
-    let tokens: Vec<_> = body.into_iter().collect();
-    let declared = tokens.windows(2).filter_map(|pair| match pair {
-        [TokenTree::Ident(keyword), TokenTree::Ident(name)]
-            if is_one_of(keyword, &["enum", "struct", "trait", "type", "union"]) =>
-        {
-            Some(name.clone())
-        }
-        _ => None,
-    });
-    declared.filter(|name| is_one_of(name, GENERATED)).collect()
-}
-
-fn renamed(tokens: TokenStream, names: &[Ident]) -> TokenStream {
-    let renamed = tokens.into_iter().map(|token| match token {
-        TokenTree::Group(group) => {
-            let mut inner = Group::new(group.delimiter(), renamed(group.stream(), names));
-            inner.set_span(group.span());
-            inner.into()
-        }
-        TokenTree::Ident(word) if names.contains(&word) => {
-            format_ident!("__{word}", span = word.span()).into()
-        }
-        token => token,
-    });
-    renamed.collect()
-}
-
 impl ModuleItem {
     /// Parses an item. Reports and skips an incomplete item, such as in an editor, so that the other items are kept.
     fn parse(input: ParseStream<'_>, errors: &mut Errors) -> Self {
@@ -165,7 +125,19 @@ impl ModuleItem {
             return Self::Other(Item::Verbatim(skip_item(input)));
         };
         input.advance_to(&attempt);
-        item
+        match &item {
+            Self::Other(
+                Item::Enum(ItemEnum { ident, .. })
+                | Item::Struct(ItemStruct { ident, .. })
+                | Item::Trait(ItemTrait { ident, .. })
+                | Item::Type(ItemType { ident, .. }),
+            ) if is_one_of(ident, GENERATED) => {
+                let help = "is the generated type here: rename this one, or declare it outside";
+                errors.at(ident, format_args!("`{ident}` {help}"));
+                Self::Other(Item::Verbatim(TokenStream::new()))
+            }
+            _ => item,
+        }
     }
 }
 

@@ -2,14 +2,15 @@
 
 use proc_macro2::Ident;
 use quote::format_ident;
-use syn::{Expr, ExprClosure, GenericParam, Pat, PatType, ReturnType, Type, parse_quote};
+use syn::{
+    Expr, ExprClosure, GenericParam, Pat, PatType, ReturnType, Type, TypeParam, parse_quote,
+};
 
 use super::{
-    field::Field,
     generics,
     message::{resolve_message, resolve_output, resolve_type},
     parameter,
-    protocol_type::ProtocolType,
+    protocol_type::{Field, ProtocolType},
 };
 use crate::{
     errors::Errors,
@@ -80,18 +81,12 @@ impl<'a> ClientFunction<'a> {
                 }
             }
         };
-        let Fields {
-            list: fields,
-            untyped,
-        } = fields;
-        let (mut generics, unused) = generics::for_type(&function.sig.generics, &fields);
-        generics.params.extend(
-            untyped
-                .iter()
-                .map(|name| -> GenericParam { parse_quote!(#name) }),
-        );
+        let (mut generics, unused) = generics::for_type(&function.sig.generics, &fields.list);
+        let untyped = fields.untyped.into_iter().map(GenericParam::Type);
+        generics.params.extend(untyped);
         generics::check_unused(&unused, "field", errors);
-        if fields.iter().any(|field| lifetimes::borrows(&field.ty)) {
+        let mut types = fields.list.iter().map(|field| &field.ty);
+        if types.any(lifetimes::borrows) {
             generics::add_lifetime(&mut generics, FIELD);
         }
         for ty in [&mut exchange.reply, &mut exchange.output] {
@@ -99,7 +94,7 @@ impl<'a> ClientFunction<'a> {
         }
         exchange.reply.take_if(|_| options.lacks_format());
         let mut ty = ProtocolType::of_function(function, name);
-        (ty.generics, ty.fields) = (generics, fields);
+        (ty.generics, ty.fields) = (generics, fields.list);
         Self {
             function,
             ty,
@@ -175,7 +170,7 @@ fn resolve_make_request(
 struct Fields {
     list: Vec<Field>,
     /// Type parameters for fields without a type, so that no value that the program gives them causes a further error.
-    untyped: Vec<Ident>,
+    untyped: Vec<TypeParam>,
 }
 
 impl Fields {
@@ -192,8 +187,13 @@ impl Fields {
             let becomes = "a parameter of the request becomes a field";
             let Pat::Type(PatType { pat, ty, .. }) = input else {
                 errors.at(input, format_args!("{becomes}: write `name: Type`"));
-                if let Some(name) = parameter::name(input) {
-                    self.add_untyped(name);
+                if let Some(name) = parameter::name(input)
+                    && self.get(name).is_none()
+                {
+                    let (name, param) = (name.clone(), format_ident!("__T{}", self.untyped.len()));
+                    let ty = parse_quote!(#param);
+                    self.list.push(Field { name, ty });
+                    self.untyped.push(param.into());
                 }
                 continue;
             };
@@ -249,18 +249,6 @@ impl Fields {
 
     fn get(&self, name: &Ident) -> Option<&Field> {
         self.list.iter().find(|field| field.name == *name)
-    }
-
-    fn add_untyped(&mut self, name: &Ident) {
-        if self.get(name).is_none() {
-            let ty = format_ident!("__T{}", self.untyped.len());
-            let name = name.clone();
-            self.list.push(Field {
-                name,
-                ty: parse_quote!(#ty),
-            });
-            self.untyped.push(ty);
-        }
     }
 
     fn add(&mut self, name: &Ident, written: &Type, errors: &mut Errors) {

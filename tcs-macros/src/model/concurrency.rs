@@ -10,7 +10,7 @@ use crate::{
 
 /// The number of requests of a connection that are processed at the same time, and the order of their replies.
 pub(crate) struct Concurrency {
-    /// A number, or the path of a constant.
+    /// A constant expression.
     pub(crate) limit: Expr,
     pub(crate) is_ordered: bool,
 }
@@ -56,40 +56,21 @@ impl Concurrency {
             let message = "requests run side by side, so they share the session: take `&T`";
             errors.at(&mutability, message);
         }
-        let limit = options.concurrent.as_ref()?;
-        check_limit(limit, errors).then(|| Self {
-            limit: limit.clone(),
+        let limit = options.concurrent.clone()?;
+        if let Expr::Lit(ExprLit { lit, .. }) = &limit {
+            let help = match lit {
+                Lit::Int(number) if !matches!(number.base10_parse(), Ok(0_usize)) => None,
+                Lit::Int(_) => Some("at least one request is processed at a time"),
+                _ => Some("`concurrent` takes a number, or a constant"),
+            };
+            if let Some(help) = help {
+                errors.at(lit, format_args!("{help}: write `concurrent = 16`"));
+                return None;
+            }
+        }
+        Some(Self {
+            limit,
             is_ordered: unordered.is_none(),
         })
     }
-}
-
-/// Returns the expression without parentheses and invisible groups around it.
-fn bare(expression: &Expr) -> &Expr {
-    match expression {
-        Expr::Group(group) => bare(&group.expr),
-        Expr::Paren(paren) => bare(&paren.expr),
-        other => other,
-    }
-}
-
-/// Reports a limit that is neither a number nor a constant.
-fn check_limit(limit: &Expr, errors: &mut Errors) -> bool {
-    let is_zero = match bare(limit) {
-        Expr::Path(_) => return true,
-        Expr::Lit(ExprLit {
-            lit: Lit::Int(number),
-            ..
-        }) => matches!(number.base10_parse(), Ok(0_usize)),
-        _ => {
-            let message = "`concurrent` takes a number, or a constant: write `concurrent = 16`";
-            errors.at(limit, message);
-            return false;
-        }
-    };
-    if is_zero {
-        let message = "at least one request is processed at a time: write `concurrent = 16`";
-        errors.at(limit, message);
-    }
-    !is_zero
 }

@@ -7,7 +7,7 @@ use syn::{
     TypeParamBound, WherePredicate, parse_quote,
 };
 
-use super::field::Field;
+use super::protocol_type::Field;
 use crate::{
     errors::Errors,
     syntax::{

@@ -5,11 +5,11 @@ use quote::ToTokens;
 use syn::{Generics, PatType, Token, Type, parse_quote, spanned::Spanned as _};
 
 use super::{
-    field::Field,
     generics,
     message::{resolve_message, resolve_type},
     message_stream::StreamKind,
     parameter::{self, Role},
+    protocol_type::Field,
 };
 use crate::{
     errors::Errors,
@@ -172,8 +172,6 @@ impl Parameters {
     pub(super) fn resolve(function: &Function, errors: &mut Errors) -> (Self, Option<Type>) {
         let mut parameters = Self::default();
         let mut request = None;
-        let is_plain = |parameter: &PatType| !parameter.attrs.iter().any(parameter::is_ours);
-        let has_plain = function.parameters().any(is_plain);
         // The first plain parameter is the request. Later plain parameters are taken from the context.
         let (mut has_request, mut lacks_attribute) = (false, false);
         for parameter in function.parameters() {
@@ -202,11 +200,13 @@ impl Parameters {
                     // The first parameter may not be a message either.
                     request = None;
                 }
-                Role::Plain if !is_known && !errors.may_call_functions() => {
-                    parameters.guess_state(parameter);
-                }
-                Role::Unclear if has_plain && !is_plain(parameter) => {
-                    parameters.guess_state(parameter);
+                // There is an error already. A reference is probably a state, whose field the program names.
+                Role::Plain | Role::Unclear
+                    if !is_known && has_request && !errors.may_call_functions() =>
+                {
+                    if let Type::Reference(_) = bare(ty) {
+                        parameters.resolve_one(Role::State, parameter, &mut Errors::default());
+                    }
                 }
                 // This parameter may be the request, so the request is not reported as missing.
                 Role::Unclear => has_request = true,
@@ -217,14 +217,6 @@ impl Parameters {
             report_no_request(function, errors);
         }
         (parameters, request)
-    }
-
-    /// Adds a state for a reference that is probably a state, so that the type has the field that the program names.
-    /// There is an error already.
-    fn guess_state(&mut self, parameter: &PatType) {
-        if let Type::Reference(_) = bare(&parameter.ty) {
-            self.resolve_one(Role::State, parameter, &mut Errors::default());
-        }
     }
 
     /// Finds the source of a parameter that is not part of the request, and adds it.

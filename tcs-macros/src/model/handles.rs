@@ -1,13 +1,12 @@
 //! Checks the handles in parameters, such as `Push<Chat>`. A handle names its protocol, and needs an option.
 
-use std::collections::HashSet;
-
-use proc_macro2::Ident;
+use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens as _;
 use syn::{
     Attribute, PathSegment, Type,
     ext::IdentExt as _,
     parse_quote,
+    spanned::Spanned as _,
     visit_mut::{self, VisitMut},
 };
 
@@ -16,7 +15,7 @@ use crate::{
     errors::Errors,
     item::{Function, Item, Module, ModuleItem},
     options::{Options, Side},
-    syntax::{is_named, is_one_of, last_argument_mut, same_tokens, upper_camel, words_of},
+    syntax::{is_named, is_one_of, last_argument_mut, mentions_word, same_tokens, upper_camel},
 };
 
 /// Reports handles in the parameters of functions that name another type than their protocol, and handles whose option
@@ -30,165 +29,122 @@ pub(crate) fn check_handles(
     keeps_bodies: bool,
     errors: &mut Errors,
 ) {
-    let other_names = match item {
-        Item::Function(_) if options.side == Side::Client => return,
-        Item::Function(_) => None,
-        Item::Module(module) => Some(names_not_declared(module)),
-    };
-    let check = HandleCheck {
-        options,
-        other_names,
-    };
     match item {
-        Item::Function(function) => check.check_function(function, keeps_bodies, errors),
+        Item::Function(_) if options.side == Side::Client => {}
+        Item::Function(function) => check_function(options, function, None, keeps_bodies, errors),
         Item::Module(module) => {
+            let names = names_not_declared(module);
             for item in &mut module.items {
-                match item {
-                    ModuleItem::Operation(function) => {
-                        check.check_function(function, keeps_bodies, errors);
-                    }
-                    ModuleItem::PrivateFunction(function) => {
-                        check.correct(StreamKind::EVENTS, function, errors);
-                    }
-                    ModuleItem::Other(_) => {}
+                if let ModuleItem::Operation(function) = item {
+                    check_function(options, function, Some(&names), keeps_bodies, errors);
                 }
             }
         }
     }
 }
 
-/// Returns the names that the types of protocols would have if they were named after the module and its functions.
-/// Leaves out the names that the module declares, because these are other types. If there is a glob, also leaves out
-/// the names after functions, because the glob may import such a type.
+/// Returns the names that the protocols would have if they were named after the module and its functions, without those
+/// that the module declares or imports, because these are other types.
 fn names_not_declared(module: &Module) -> Vec<String> {
-    let (mut has_glob, mut declared) = (false, HashSet::new());
-    for item in &module.items {
-        if let ModuleItem::Other(item) = item {
-            let tokens = item.to_token_stream();
-            has_glob |= matches!(item, syn::Item::Use(_)) && tokens.to_string().contains('*');
-            declared.extend(words_of(tokens));
-        }
-    }
+    let others = module.items.iter().filter_map(|item| match item {
+        ModuleItem::Other(item) => Some(item.to_token_stream()),
+        _ => None,
+    });
+    let others: TokenStream = others.collect();
+    let has_glob = others.to_string().contains("* ;");
     let functions = module.function_names().filter(|_| !has_glob);
     let names = functions.chain([&module.ident]);
     let types = names.map(|name| upper_camel(&name.unraw().to_string()));
-    types.filter(|name| !declared.contains(name)).collect()
+    types.filter(|name| !mentions_word(&others, name)).collect()
 }
 
-/// Checks one function after the other.
-struct HandleCheck<'a> {
-    options: &'a Options,
-    /// For the functions of a module: other names that the user may have written in place of the protocol's.
-    other_names: Option<Vec<String>>,
-}
-
-impl HandleCheck<'_> {
-    fn check_function(&self, function: &mut Function, keeps_bodies: bool, errors: &mut Errors) {
-        let mut is_missing = false;
-        for kind in StreamKind::ALL {
-            let Some(handle) = self.correct(kind, function, errors) else {
-                continue;
-            };
-            if !self.is_given(kind, function) {
-                self.report_missing(kind, &handle, errors);
-            }
-            // The option may also be given, but not parse.
-            is_missing |= self.message(kind, function).is_none();
-        }
-        if is_missing && !keeps_bodies {
-            function.body = parse_quote!({ ::core::unimplemented!() });
-            let allowed = parse_quote!(#[allow(unused_mut, unused_variables)]);
-            function.attrs.push(allowed);
-        }
-    }
-
-    const fn is_of_module(&self) -> bool {
-        self.other_names.is_some()
-    }
-
-    /// Returns `true` if each function of a module gives the type of these messages by itself.
-    fn is_of_operation(&self, kind: &'static StreamKind) -> bool {
-        self.is_of_module() && kind != StreamKind::EVENTS
-    }
-
-    /// Returns `true` if the type of the messages is given.
-    fn is_given(&self, kind: &'static StreamKind, function: &Function) -> bool {
-        if self.is_of_operation(kind) {
-            let mut paths = function.attrs.iter().map(Attribute::path);
-            paths.any(|path| path.is_ident(kind.option_text))
-        } else {
-            self.options.given(kind.option).is_some()
-        }
-    }
-
-    /// Returns the type of the messages, if it is given and parses.
-    fn message(&self, kind: &'static StreamKind, function: &Function) -> Option<Type> {
-        if self.is_of_operation(kind) {
+/// Checks a function. For a function of a module, `others` are the names that the user may have written in place of the
+/// protocol's.
+fn check_function(
+    options: &Options,
+    function: &mut Function,
+    others: Option<&[String]>,
+    keeps_bodies: bool,
+    errors: &mut Errors,
+) {
+    let mut is_missing = false;
+    for kind in StreamKind::ALL {
+        // Each function of a module gives the type of its items or chunks by itself.
+        let is_of_operation = others.is_some() && kind != StreamKind::EVENTS;
+        let message = if is_of_operation {
             written_stream(function, kind.option_text)
         } else {
-            kind.written(self.options).cloned()
-        }
-    }
-
-    fn report_missing(&self, kind: &'static StreamKind, handle: &Type, errors: &mut Errors) {
+            kind.written(options).cloned()
+        };
+        let Some(handle) = correct(options, kind, function, others, message.as_ref(), errors)
+        else {
+            continue;
+        };
+        // The option may also be given, but not parse.
+        is_missing |= message.is_none();
         let StreamKind {
-            option,
             option_text: word,
             example,
             many,
             ..
         } = kind;
-        let help = if !self.is_of_operation(kind) {
-            format!("add the option `{word} = {example}`")
-        } else if self.options.given(*option).is_none() {
-            format!("write `#[{word}({example})]` before the function")
-        } else {
-            // The option of the module has an error of its own.
-            return;
-        };
-        errors.at(handle, format_args!("the {many} have no type: {help}"));
-    }
-
-    /// Corrects the handles of a function that name another type. Returns the type of the first parameter that has a
-    /// handle of its protocol.
-    fn correct(
-        &self,
-        kind: &'static StreamKind,
-        function: &mut Function,
-        errors: &mut Errors,
-    ) -> Option<Type> {
-        let name = function.sig.ident.unraw().to_string();
-        let protocol = match &self.options.name {
-            _ if self.is_of_module() && kind == StreamKind::EVENTS => "Protocol".to_owned(),
-            Some(protocol) if !self.is_of_module() => protocol.to_string(),
-            _ => upper_camel(&name),
-        };
-        let message = self.message(kind, function);
-        let others = self.other_names.as_deref().unwrap_or_default();
-        let is_wrong = |ty: &Type| {
-            let is_other = |other: &String| is_named(ty, other);
-            others.iter().any(is_other)
-                || is_named(ty, &name)
-                || self.is_of_module() && is_named(ty, "Protocol")
-                || message.as_ref().is_some_and(|it| same_tokens(it, ty))
-        };
-        let mut handles = Handles {
-            names: kind.handles,
-            protocol,
-            others,
-            is_wrong,
-            is_found: false,
-            errors,
-        };
-        let mut first = None;
-        for parameter in function.parameters_mut() {
-            handles.visit_type_mut(&mut parameter.ty);
-            if first.is_none() && handles.is_found {
-                first = Some((*parameter.ty).clone());
-            }
+        let mut paths = function.attrs.iter().map(Attribute::path);
+        let is_given = options.given(kind.option).is_some()
+            || is_of_operation && paths.any(|path| path.is_ident(word));
+        // Another error may be that the option is misspelt.
+        if !is_given && errors.may_call_functions() {
+            let help = if is_of_operation {
+                format!("write `#[{word}({example})]` before the function")
+            } else {
+                format!("add the option `{word} = {example}`")
+            };
+            errors.at(&handle, format_args!("the {many} have no type: {help}"));
         }
-        first
     }
+    if is_missing && !keeps_bodies {
+        function.body = parse_quote!({ ::core::unimplemented!() });
+        let allowed = parse_quote!(#[allow(unused_mut, unused_variables)]);
+        function.attrs.push(allowed);
+    }
+}
+
+/// Corrects the handles of a function that name another type. Returns the type of the first parameter that has a
+/// handle of its protocol.
+fn correct(
+    options: &Options,
+    kind: &StreamKind,
+    function: &mut Function,
+    others: Option<&[String]>,
+    message: Option<&Type>,
+    errors: &mut Errors,
+) -> Option<Type> {
+    let name = function.sig.ident.unraw().to_string();
+    let protocol = match (others, &options.name) {
+        (Some(_), _) if kind == StreamKind::EVENTS => "Protocol".to_owned(),
+        (None, Some(protocol)) => protocol.to_string(),
+        _ => upper_camel(&name),
+    };
+    let is_wrong = |ty: &Type| {
+        is_named(ty, &name)
+            || others.is_some() && is_named(ty, "Protocol")
+            || message.is_some_and(|message| same_tokens(message, ty))
+    };
+    let mut handles = Handles {
+        names: kind.handles,
+        protocol,
+        others: others.unwrap_or_default(),
+        is_wrong,
+        is_found: false,
+        errors,
+    };
+    let mut first = None;
+    for parameter in function.parameters_mut() {
+        handles.visit_type_mut(&mut parameter.ty);
+        if first.is_none() && handles.is_found {
+            first = Some((*parameter.ty).clone());
+        }
+    }
+    first
 }
 
 /// Visits the handles in types.
@@ -213,15 +169,13 @@ impl<W: Fn(&Type) -> bool> VisitMut for Handles<'_, W> {
             return;
         };
         let protocol = &self.protocol;
-        if !is_named(ty, protocol) && (self.is_wrong)(ty) {
-            let mut others = self.others.iter().filter(|other| is_named(ty, other));
-            let another = others
-                .next()
-                .map(|other| format!(",\nor `super::{other}` for another one"));
+        let other = self.others.iter().find(|other| is_named(ty, other));
+        if !is_named(ty, protocol) && (other.is_some() || (self.is_wrong)(ty)) {
             let help = format_args!("`{handle}` is named after the protocol: write `{protocol}`");
+            let another = other.map(|other| format!(",\nor `super::{other}` for another one"));
             let another = another.unwrap_or_default();
             self.errors.at(ty, format_args!("{help}{another}"));
-            let name = Ident::new(protocol, syn::spanned::Spanned::span(ty));
+            let name = Ident::new(protocol, ty.span());
             *ty = parse_quote!(#name);
         }
         self.is_found |= is_named(ty, protocol);

@@ -1,54 +1,43 @@
 //! Resolves the types of messages and of stored values.
 
-use syn::{Type, TypeReference};
+use quote::ToTokens as _;
+use syn::Type;
 
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{bare, find_keyword, has_trait, is_unsized, lifetimes},
+    syntax::{bare, find_keyword, is_unsized, lifetimes},
 };
 
 /// Returns the type of a message, unless no message can have this type. `what` is a request or a reply.
 pub(super) fn resolve_message(ty: &Type, what: &str, errors: &mut Errors) -> Option<Type> {
-    match bare(ty) {
-        unsized_type if is_unsized(unsized_type) => {
-            // A parameter of a function has a known size, so the function has the error already.
-            errors.leave_to_rustc();
-            None
-        }
-        Type::Reference(reference) => resolve_reference(reference, what, errors),
-        _ => {
-            let mut ty = resolve_type(ty, what, errors)?.clone();
-            let help = "lives as long as its exchange: remove `'static`";
-            let found = lifetimes::elide_static(&mut ty);
-            errors.at_each(&found, format_args!("{what} {help}"));
-            Some(ty)
-        }
-    }
-}
-
-/// Returns the type of a message by reference, without `'static`.
-fn resolve_reference(reference: &TypeReference, what: &str, errors: &mut Errors) -> Option<Type> {
-    let mut reference = reference.clone();
-    if let Type::TraitObject(_) = bare(&reference.elem) {
-        let help = "has one type: name it instead of `dyn`";
-        errors.at(&reference, format_args!("{what} {help}"));
+    let inner = bare(ty);
+    if is_unsized(inner) {
+        // A parameter of a function has a known size, so the function has the error already.
+        errors.leave_to_rustc();
         return None;
     }
-    if let Some(written) = reference.lifetime.take_if(|name| name.ident == "static") {
-        let help = "lives as long as its exchange: remove `'static`";
-        errors.at(&written, format_args!("{what} {help}"));
+    if let Type::Reference(reference) = inner {
+        if let Type::TraitObject(_) = bare(&reference.elem) {
+            let help = "has one type: name it instead of `dyn`";
+            errors.at(reference, format_args!("{what} {help}"));
+            return None;
+        }
+        if let Some(mutability) = reference.mutability {
+            let help = if what == "a request" {
+                "is read only: remove `mut`, or write `#[session]` before it"
+            } else {
+                "is borrowed from what arrived, which is shared: remove `mut`"
+            };
+            errors.at(&mutability, format_args!("{what} {help}"));
+            return None;
+        }
     }
-    if let Some(mutability) = reference.mutability {
-        let help = if what == "a request" {
-            "is read only: remove `mut`, or write `#[session]` before it"
-        } else {
-            "is borrowed from what arrived, which is shared: remove `mut`"
-        };
-        errors.at(&mutability, format_args!("{what} {help}"));
-        return None;
-    }
-    resolve_type(&Type::Reference(reference), what, errors).cloned()
+    let mut ty = resolve_type(ty, what, errors)?.clone();
+    let help = "lives as long as its exchange: remove `'static`";
+    let found = lifetimes::elide_static(&mut ty);
+    errors.at_each(&found, format_args!("{what} {help}"));
+    Some(ty)
 }
 
 /// Returns a type if it is complete, and reports `impl`.
@@ -80,13 +69,18 @@ pub(super) fn resolve_output(
         errors.leave_to_rustc();
         return None;
     }
-    if has_trait(&output, &["Future"], "Output") {
+    if let Type::Verbatim(_) = output {
+        return None;
+    }
+    // A type of the user's may have the name of one of these traits, but has no such argument.
+    let text = output.to_token_stream().to_string();
+    if text.contains("Future < Output =") {
         let message = "a function that waits is an `async fn`: write it so, with what it returns";
         errors.at(&output, message);
         return None;
     }
-    let iterators = ["Iterator", "IntoIterator", "Stream"];
-    if has_trait(&output, &iterators, "Item")
+    let is_iterator = ["Iterator < Item =", "Stream < Item ="];
+    if is_iterator.iter().any(|written| text.contains(written))
         && let Some(keyword) = find_keyword(&output, &["impl", "dyn"])
     {
         let message = "an iterator is no message: return a `Vec`, or send its items with `replies`";

@@ -82,24 +82,26 @@ impl StreamKind {
 }
 
 impl MessageStream {
-    /// Resolves the messages that the options declare.
-    pub(super) fn resolve_all(options: &Options, errors: &mut Errors) -> Vec<Self> {
+    /// Resolves the messages of these kinds that the options declare.
+    pub(super) fn of_options(
+        kinds: &[&'static StreamKind],
+        options: &Options,
+        errors: &mut Errors,
+    ) -> Vec<Self> {
         check_is_push(options, errors);
-        let kinds = StreamKind::ALL.into_iter();
-        kinds
-            .filter_map(|kind| Self::of_option(kind, options, errors))
-            .collect()
+        let is_given = |kind: &&&StreamKind| options.given(kind.option).is_some();
+        let streams = kinds.iter().filter(is_given).map(|kind| {
+            let is_push = options.is_push.clone();
+            Self {
+                is_push: is_push.filter(|_| *kind == StreamKind::EVENTS),
+                ..Self::new(kind, kind.written(options), errors)
+            }
+        });
+        streams.collect()
     }
 
-    /// Resolves the events of a module, whose operations each declare their items or chunks.
-    pub(super) fn resolve_pushes(options: &Options, errors: &mut Errors) -> Option<Self> {
-        check_is_push(options, errors);
-        Self::of_option(StreamKind::EVENTS, options, errors)
-    }
-
-    /// Resolves the items or chunks of an operation. `written` is `None` if their type did not parse, and the error is
-    /// reported already.
-    pub(super) fn of_attr(
+    /// Resolves messages. `written` is `None` if their type did not parse, and the error is reported already.
+    pub(super) fn new(
         kind: &'static StreamKind,
         written: Option<&Type>,
         errors: &mut Errors,
@@ -109,21 +111,6 @@ impl MessageStream {
             message: written.and_then(|ty| resolve(kind, ty, errors)),
             is_push: None,
         }
-    }
-
-    fn of_option(
-        kind: &'static StreamKind,
-        options: &Options,
-        errors: &mut Errors,
-    ) -> Option<Self> {
-        options.given(kind.option)?;
-        let written = kind.written(options);
-        let is_push = options.is_push.clone();
-        Some(Self {
-            kind,
-            message: written.and_then(|ty| resolve(kind, ty, errors)),
-            is_push: is_push.filter(|_| kind == StreamKind::EVENTS),
-        })
     }
 }
 

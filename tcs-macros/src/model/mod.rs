@@ -6,7 +6,6 @@
 pub(crate) mod client_function;
 pub(crate) mod concurrency;
 pub(crate) mod describe;
-pub(crate) mod field;
 pub(crate) mod generics;
 pub(crate) mod handler;
 pub(crate) mod handles;

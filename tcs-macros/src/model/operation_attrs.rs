@@ -61,7 +61,7 @@ impl<'a> OperationAttrs<'a> {
         }
         // The missing attribute of a handle is reported already. With messages of an unknown type, rustc does not
         // report it again.
-        let unknown = |kind| MessageStream::of_attr(kind, None, errors);
+        let unknown = |kind| MessageStream::new(kind, None, errors);
         found.stream = found
             .stream
             .or_else(|| kind_of_handle(function).map(unknown));
@@ -94,7 +94,7 @@ fn resolve_stream(
         let message = format_args!("`#[{name}]` takes the type of the {messages}: {help}");
         errors.at(&attr.meta, message);
     }
-    MessageStream::of_attr(kind, written.ok().as_ref(), errors)
+    MessageStream::new(kind, written.ok().as_ref(), errors)
 }
 
 /// Returns the type in the attribute of this name.

@@ -123,7 +123,7 @@ impl<'a> Operations<'a> {
             module,
             list,
             server,
-            pushes: MessageStream::resolve_pushes(options, errors),
+            pushes: MessageStream::of_options(&[StreamKind::EVENTS], options, errors).pop(),
         }
     }
 }
@@ -253,14 +253,18 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
     let mut types = path_starts(sig.to_token_stream());
     // Only the declaration of a parameter is the mistake, and not its uses.
     types.retain(|word| !params.contains(word));
+    // A type of this name in the module has an error already.
+    let is_reported = !errors.may_call_functions();
     let mut is_valid = true;
     for (words, help) in [
         ([params, parameters].concat(), "rename the parameter"),
         (types, "name yours by a path"),
     ] {
         for word in words.iter().filter(|word| is_one_of(word, GENERATED)) {
-            let message = format_args!("`{word}` is the generated type here: {help}");
-            errors.at(word, message);
+            if !is_reported {
+                let message = format_args!("`{word}` is the generated type here: {help}");
+                errors.at(word, message);
+            }
             is_valid = false;
         }
     }

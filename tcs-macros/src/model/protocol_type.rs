@@ -1,10 +1,16 @@
 //! The type that an attribute adds, for a server or a client.
 
 use proc_macro2::Ident;
-use syn::{Attribute, Generics, Visibility, ext::IdentExt as _};
+use syn::{Attribute, Generics, Type, Visibility, ext::IdentExt as _};
 
-use super::field::Field;
 use crate::item::{Function, Module};
+
+/// A field of the type: the state of a server, or a parameter of a client.
+#[derive(Clone)]
+pub(crate) struct Field {
+    pub(crate) name: Ident,
+    pub(crate) ty: Type,
+}
 
 /// The type of a protocol.
 pub(crate) struct ProtocolType<'a> {

@@ -66,7 +66,7 @@ impl<'a> ServerFunction<'a> {
         handler.check_unused_params(errors);
         handler.check_handles_can_wait(&name.to_string(), errors);
         check_server_options(options, iter::once(function), errors);
-        let mut streams = MessageStream::resolve_all(options, errors);
+        let mut streams = MessageStream::of_options(&StreamKind::ALL, options, errors);
         let ty = ProtocolType::of_function(function, name);
         // If the format did not parse, it is unknown whether the format carries the messages.
         let is_known =

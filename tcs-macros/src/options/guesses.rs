@@ -20,8 +20,8 @@ const SETTINGS: &str = "\
 const FORMATS: &str = "Json MessagePack Plain Postcard Protobuf";
 const FRAMINGS: &str = "CodeLines ContentLength CrlfLines CrlfText Hex4 LengthPrefixed Lines Multiplexed Netstrings Raw UntilEof Varint Verbatim";
 
-/// The options that declare messages beside the request and the reply, with other words for them.
-const HANDLE_OPTIONS: &[(&str, &str)] = &[
+/// Other words for the options that declare messages beside the request and the reply.
+const SYNONYMS: &[(&str, &str)] = &[
     (
         "push",
         "event events notification notifications pushed pushes",
@@ -47,17 +47,21 @@ pub(super) fn meant(side: Side, word: &str, rest: ParseStream<'_>) -> Option<&'s
         return side.option(option);
     }
     let names: Vec<_> = side.options().iter().map(|option| option.text).collect();
-    let by_name = handle_option(word).filter(|meant| names.contains(meant));
-    let by_name = by_name.or_else(|| nearest(word, &names));
-    let name = by_name.or_else(|| Some(library_value(&rest.fork())?.0))?;
+    let is_meant = |(option, words): &&(_, &str)| {
+        names.contains(option) && words.split(' ').any(|other| other == word)
+    };
+    let synonym = SYNONYMS.iter().find(is_meant).map(|(option, _)| *option);
+    let near = synonym.or_else(|| nearest(word, &names));
+    let name = near.or_else(|| library_value(&rest.fork()))?;
     side.option(name)
 }
 
 /// Returns the option that a value `= Json` is for.
-fn library_value(input: ParseStream<'_>) -> Option<(&'static str, &'static str)> {
+fn library_value(input: ParseStream<'_>) -> Option<&'static str> {
     input.parse::<Token![=]>().ok()?;
     let value: Ident = input.parse().ok()?;
-    library_type(&value.to_string()).filter(|_| at_element_end(input))
+    let (option, _) = library_type(&value.to_string())?;
+    at_element_end(input).then_some(option)
 }
 
 /// Returns the error for a word before `rest` that is neither an option nor the name. `name` is an earlier word that
@@ -69,13 +73,12 @@ pub(super) fn unknown(
     meant: Option<&OptionSpec>,
     rest: ParseStream<'_>,
 ) -> String {
-    let settings = SETTINGS.split(' ');
+    let is_option = |side: &Side| side.option(word).is_some();
+    let is_option = [Side::Server, Side::Client].iter().any(is_option);
     let end = format!("_{word}");
-    let is_option = [Side::Server, Side::Client]
-        .iter()
-        .any(|side| side.option(word).is_some());
     let is_setting = |setting: &&str| !is_option && setting.ends_with(&end);
     let is_common = |setting: &&str| setting.starts_with("request_");
+    let settings = SETTINGS.split(' ');
     let (is_alone, attribute) = (at_element_end(rest), side.attribute());
     if is_alone && let Some((option, ty)) = library_type(word) {
         format!("`{ty}` is a {option}: write `{option} = {ty}`")
@@ -84,12 +87,12 @@ pub(super) fn unknown(
             Some(name) => format!("the type has the name `{name}` already: remove this one"),
             None => format!("the name comes first: write `{attribute}({word}, …)`"),
         }
-    } else if settings.clone().any(|setting| setting == word) {
-        format!("`{word}` is a setting: call `.{word}(…)` on the server or the client")
     } else if HELPERS.contains(&word) {
         format!("`{word}` is for a parameter: write `#[{word}]` before it")
     } else if let Some(meant) = meant {
         format!("did you mean `{}`?", meant.text)
+    } else if settings.clone().any(|setting| setting == word) {
+        format!("`{word}` is a setting: call `.{word}(…)` on the server or the client")
     } else if let Some(setting) = settings.filter(is_setting).max_by_key(is_common) {
         format!(
             "a setting is a method: call `.{setting}(…)` or the like on the server or the client"
@@ -100,13 +103,6 @@ pub(super) fn unknown(
         // The list has its own line, because it alone is as long as a message may be.
         format!("unknown option `{word}`: write one of\n`{known}`")
     }
-}
-
-/// Returns the option that a word probably means, if it is one that declares messages for a handle.
-fn handle_option(word: &str) -> Option<&'static str> {
-    let mut options = HANDLE_OPTIONS.iter();
-    let (option, _) = options.find(|(_, words)| words.split(' ').any(|known| known == word))?;
-    Some(option)
 }
 
 /// Returns the type of the library that a word means, also in lower case or by the name of its crate, and its option.

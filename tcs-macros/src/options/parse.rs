@@ -88,16 +88,13 @@ impl Options {
             self.name = Some(word);
             return Ok(());
         }
-        if matches!(&*text, "name" | "rename" | "type" | "type_name")
-            && self.name.is_none()
-            && let Some(name) = parse_name(input)
-        {
+        if matches!(&*text, "name" | "rename" | "type" | "type_name") && self.name.is_none() {
+            self.name = parse_name(input).ok();
+            let name = self.name.as_ref().map(ToString::to_string);
+            let name = name.as_deref().unwrap_or("Name");
             let help = format!("write `{}({name}, …)`", self.side.attribute());
-            self.name = Some(name);
-            return Err(Error::new(
-                word.span(),
-                format_args!("the name comes first, alone: {help}"),
-            ));
+            let message = format_args!("the name comes first, alone: {help}");
+            return Err(Error::new(word.span(), message));
         }
         errors.complete(self.side.attribute(), &word);
         let meant = meant(self.side, &text, input);
@@ -260,16 +257,13 @@ fn parse_expr(option: &OptionSpec, input: ParseStream<'_>) -> Result<Expr> {
     Ok(value)
 }
 
-/// Parses `= Name` or `= "Name"`, or takes nothing.
-fn parse_name(input: ParseStream<'_>) -> Option<Ident> {
-    let ahead = input.fork();
-    ahead.parse::<Token![=]>().ok()?;
-    let name = match ahead.parse::<Option<LitStr>>().ok()? {
-        Some(text) => text.parse().ok()?,
-        None => ahead.parse().ok()?,
-    };
-    input.advance_to(&ahead);
-    Some(name)
+/// Parses `= Name` or `= "Name"`.
+fn parse_name(input: ParseStream<'_>) -> Result<Ident> {
+    input.parse::<Token![=]>()?;
+    match input.parse::<Option<LitStr>>()? {
+        Some(text) => text.parse(),
+        None => input.parse(),
+    }
 }
 
 /// Parses a closure up to its body, without the parameters that do not parse, and gives the closure a body.

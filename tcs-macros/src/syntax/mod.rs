@@ -18,9 +18,9 @@ pub(crate) use self::{
     paths::IntoModule,
     text::text_of,
     types::{
-        bare, find_keyword, has_trait, is_converted, is_handle, is_named, is_unsized, is_value,
+        bare, find_keyword, is_converted, is_handle, is_named, is_unsized, is_value,
         last_argument_mut, mentions_one_of, mentions_word, path_starts, same_tokens, with_marks,
-        without_argument, words_of,
+        without_argument,
     },
     words::{is_one_of, is_type_name, nearest, upper_camel},
 };

@@ -29,7 +29,7 @@ pub(crate) use memory::{MemoryBudget, OverBudget, Reservation};
 pub(crate) use messages::Messages;
 pub(crate) use pool::MessageBytes;
 pub(crate) use read::{OwnedMessage, ReadBuffer, ReadError};
-pub(crate) use write::{Exception, WriteBuffer};
+pub(crate) use write::{EncodedMessage, WriteBuffer};
 
 use pool::{Pool, is_poolable};
 

@@ -45,15 +45,17 @@ pub(crate) struct WriteBuffer {
     reserved: Option<Reservation>,
 }
 
-/// The outcome of a message that is not ordinary. An ordinary message is written, and the connection continues.
+/// What became of a message, and what the connection does after it.
+///
+/// An ordinary message has none: it is written, and the connection continues.
 #[derive(Debug)]
-pub(crate) struct Exception {
+pub(crate) struct EncodedMessage {
     pub(crate) outcome: EncodeOutcome,
     /// What the connection does afterwards.
     pub(crate) after: After,
 }
 
-impl Exception {
+impl EncodedMessage {
     /// Creates the outcome of a message at `start`, after which the connection continues.
     pub(crate) fn written(start: usize) -> Self {
         Self {
@@ -163,7 +165,7 @@ impl WriteBuffer {
         framing: &mut F,
         limit: usize,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), Exception> {
+    ) -> Result<(), EncodedMessage> {
         // The frame is written in place, header first, so a message is copied once: from the value into this
         // buffer.
         framing.begin(&mut self.buffer);
@@ -185,7 +187,7 @@ impl WriteBuffer {
             };
             EncodeOutcome::Unsendable(error)
         };
-        Err(self.exception(outcome))
+        Err(self.failed(outcome))
     }
 
     /// Frames a message that was encoded before, whole or not at all.
@@ -235,11 +237,11 @@ impl WriteBuffer {
 
     /// Removes the incomplete frame. Returns the outcome, and what the connection does afterwards.
     #[cold]
-    fn exception(&mut self, outcome: EncodeOutcome) -> Exception {
+    fn failed(&mut self, outcome: EncodeOutcome) -> EncodedMessage {
         self.buffer.truncate(self.committed);
         // `after` is reset, so that it does not apply to the next message as well.
         let after = std::mem::take(&mut self.after);
-        Exception { outcome, after }
+        EncodedMessage { outcome, after }
     }
 
     /// Removes the frames from a position on that [`message`](Self::message) has returned, before they are sent.

@@ -11,7 +11,7 @@ pub(super) use self::sent::{SentRequests, payload};
 
 use crate::{
     Error, Result,
-    buffer::{Exception, WriteBuffer},
+    buffer::{EncodedMessage, WriteBuffer},
     format::{EncodeError, EncodeOutcome, Writer},
     framing::{Framing, Notice},
     transport::Stream,
@@ -51,7 +51,8 @@ impl RequestQueue {
     ) -> Result<u64> {
         let offset = self.end_offset();
         self.buffer.prepare();
-        if let Err(Exception { outcome, .. }) = self.buffer.message(framing, max_frame_len, encode)
+        if let Err(EncodedMessage { outcome, .. }) =
+            self.buffer.message(framing, max_frame_len, encode)
         {
             not_encoded(outcome)?;
         }

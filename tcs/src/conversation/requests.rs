@@ -124,7 +124,8 @@ impl<P: Receives> Requests<'_, P> {
     }
 
     /// Receives a block of `length` bytes without a frame, which follows the request, or the chunk that was received last.
-    /// Check the length before: a peer may have chosen it.
+    /// Check the length before: a peer may have chosen it. A piece may be one byte, and each piece has the time of a chunk,
+    /// so limit the time of the whole block as well, with [`tokio::time::timeout`].
     ///
     /// This is for framings of existing protocols, such as lines that announce a block. With
     /// [`LengthPrefixed`](crate::framing::LengthPrefixed), a block can only come before the first chunk, and it is whatever

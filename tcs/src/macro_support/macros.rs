@@ -22,57 +22,14 @@ macro_rules! __operations {
     ($($tokens:tt)*) => {};
 }
 
-/// Declares the client of operations, without the methods that call them.
+/// Declares the client of operations. Each operation is described once, as `__client_method` reads it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __client {
-    (@deadline &mut $client:ident, $connection:ty) => {
-        #[allow(dead_code, unreachable_pub, reason = "each client has it")]
-        impl $client<$connection> {
-            /// Limits the next call, as in `client.deadline(limit).operation()`.
-            pub fn deadline(&mut self, limit: ::core::time::Duration) -> &mut Self {
-                self.connection.deadline(limit);
-                self
-            }
-        }
-    };
-    (@deadline & $client:ident, $connection:ty) => {
-        #[allow(dead_code, unreachable_pub, reason = "each client has it")]
-        impl $client<$connection> {
-            /// Returns a client each of whose calls has this limit, as in
-            /// `client.deadline(limit).operation()`.
-            pub fn deadline(&self, limit: ::core::time::Duration) -> Self {
-                let connection = self.connection.deadline(limit);
-                Self { connection }
-            }
-        }
-    };
-    (@events $client:ident, $connection:ty, $contract:ty) => {
-        #[allow(
-            dead_code,
-            unreachable_pub,
-            private_interfaces,
-            reason = "each client has it, and the events may be as private as the module"
-        )]
-        impl $client<$connection> {
-            /// Waits for an event that the server pushes, as `Connection::next_event` does. Events that
-            /// have arrived during a call were kept, and are returned first.
-            ///
-            /// # Errors
-            ///
-            /// Those of `Connection::next_event`.
-            pub async fn next_event(
-                &mut self,
-            ) -> $crate::__private::Result<<$contract as $crate::__private::Pushes>::Event<'_>>
-            where
-                for<'__e> <$contract as $crate::__private::Pushes>::Event<'__e>:
-                    $crate::__private::Decode<'__e, <$contract as $crate::__private::Pushes>::Format>,
-            {
-                self.connection.next_event::<$contract>().await
-            }
-        }
-    };
-    ($client:ident, $framing:ty, $docs:literal) => {
+    (
+        $client:ident, $framing:ty, $contract:ident, $docs:literal,
+        [$($events:tt)?] $($operation:tt)*
+    ) => {
         #[doc = $docs]
         ///
         /// Over a `Connection`, as `connect` makes it, one call follows the other, and a reply may
@@ -157,11 +114,212 @@ macro_rules! __client {
             }
         }
 
-        $crate::__client! { @deadline &mut $client, $crate::__private::Connection<$framing> }
-        $crate::__client! { @deadline & $client, $crate::__private::Channel<$framing> }
-        $crate::__client! { @deadline &mut $client, $crate::__private::blocking::Connection<$framing> }
-        $crate::__client! { @deadline & $client, $crate::__private::blocking::Channel<$framing> }
+        $crate::__client_methods! {
+            connection [async .await] [], $framing, $contract,
+            $client<$crate::__private::Connection<$framing>>, { deadline } $($events)? $($operation)*
+        }
+        $crate::__client_methods! {
+            channel [async .await] [], $framing, $contract,
+            $client<$crate::__private::Channel<$framing>>, { deadline } $($operation)*
+        }
+        $crate::__client_methods! {
+            connection [] [blocking::], $framing, $contract,
+            $client<$crate::__private::blocking::Connection<$framing>>, { deadline } $($operation)*
+        }
+        $crate::__client_methods! {
+            channel [] [blocking::], $framing, $contract,
+            $client<$crate::__private::blocking::Channel<$framing>>, { deadline } $($operation)*
+        }
     };
+}
+
+/// Implements the client over one kind of connection.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __client_methods {
+    (
+        $kind:ident $wait:tt $blocking:tt, $framing:ty, $contract:ident,
+        $client:ty, $($operation:tt)*
+    ) => {
+        #[automatically_derived]
+        #[allow(
+            dead_code,
+            deprecated,
+            private_interfaces,
+            unreachable_pub,
+            unreachable_patterns,
+            clippy::all,
+            clippy::pedantic,
+            clippy::nursery,
+            reason = "their shape follows the signatures"
+        )]
+        impl $client {
+            $($crate::__client_method! { $kind $wait $blocking, $framing, $contract, $operation })*
+        }
+    };
+}
+
+/// Declares one method of a client. Over a `connection`, which is exclusive, the reply may borrow from it. Over a
+/// `channel`, which is shared, a closure processes a reply that borrows.
+///
+/// An operation is `{ KIND [attributes] name(parameters) -> (Type), request, Reply::Variant, [.idempotent()] }`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __client_method {
+    (connection $wait:tt $blocking:tt, $framing:ty, $contract:ident, { deadline }) => {
+        /// Limits the next call, as in `client.deadline(limit).operation()`.
+        pub fn deadline(&mut self, limit: ::core::time::Duration) -> &mut Self {
+            self.connection.deadline(limit);
+            self
+        }
+    };
+    (channel $wait:tt $blocking:tt, $framing:ty, $contract:ident, { deadline }) => {
+        /// Returns a client each of whose calls has this limit, as in
+        /// `client.deadline(limit).operation()`.
+        pub fn deadline(&self, limit: ::core::time::Duration) -> Self {
+            let connection = self.connection.deadline(limit);
+            Self { connection }
+        }
+    };
+    (connection $wait:tt $blocking:tt, $framing:ty, $contract:ident, { events }) => {
+        /// Waits for an event that the server pushes, as `Connection::next_event` does. Events that
+        /// have arrived during a call were kept, and are returned first.
+        ///
+        /// # Errors
+        ///
+        /// Those of `Connection::next_event`.
+        pub async fn next_event(
+            &mut self,
+        ) -> $crate::__private::Result<<$contract as $crate::__private::Pushes>::Event<'_>>
+        where
+            for<'__e> <$contract as $crate::__private::Pushes>::Event<'__e>:
+                $crate::__private::Decode<'__e, <$contract as $crate::__private::Pushes>::Format>,
+        {
+            self.connection.next_event::<$contract>().await
+        }
+    };
+    (
+        connection [$($async:ident $($await:tt)*)?] $blocking:tt, $framing:ty, $contract:ident,
+        {
+            reply $owned:ident [$($attrs:tt)*] $name:ident($($parameters:tt)*) -> ($ty:ty),
+            $request:expr, $reply:path, [$($idempotent:tt)*]
+        }
+    ) => {
+        $($attrs)*
+        pub $($async)? fn $name(&mut self, $($parameters)*) -> $crate::__private::Result<$ty> {
+            let request = $request;
+            self.connection
+                .call_for::<$contract, _>(request, |reply| match reply {
+                    $reply(reply) => ::core::option::Option::Some(reply),
+                    _ => ::core::option::Option::None,
+                })
+                $($($await)*)?
+        }
+    };
+    (
+        channel [$($async:ident $($await:tt)*)?] $blocking:tt, $framing:ty, $contract:ident,
+        {
+            reply owned [$($attrs:tt)*] $name:ident($($parameters:tt)*) -> ($ty:ty),
+            $request:expr, $reply:path, [$($idempotent:tt)*]
+        }
+    ) => {
+        $($attrs)*
+        pub $($async)? fn $name(&self, $($parameters)*) -> $crate::__private::Result<$ty> {
+            let request = $request;
+            self.connection
+                $($idempotent)*
+                .call_for::<$contract, _>(request, |reply| match reply {
+                    $reply(reply) => ::core::option::Option::Some(reply),
+                    _ => ::core::option::Option::None,
+                })
+                $($($await)*)?
+        }
+    };
+    (
+        channel [$($async:ident $($await:tt)*)?] $blocking:tt, $framing:ty, $contract:ident,
+        {
+            reply borrowed [$($attrs:tt)*] $name:ident($($parameters:tt)*) -> ($ty:ty),
+            $request:expr, $reply:path, [$($idempotent:tt)*]
+        }
+    ) => {
+        $($attrs)*
+        ///
+        /// Returns what `process` makes of the reply, which borrows.
+        pub $($async)? fn $name<__T>(
+            &self,
+            $($parameters)*
+            process: impl ::core::ops::FnOnce($ty) -> __T,
+        ) -> $crate::__private::Result<__T> {
+            let request = $request;
+            self.connection
+                $($idempotent)*
+                .call_for::<$contract, _>(request, |reply| match reply {
+                    $reply(reply) => ::core::option::Option::Some(process(reply)),
+                    _ => ::core::option::Option::None,
+                })
+                $($($await)*)?
+        }
+    };
+    (
+        connection [async .await] $blocking:tt, $framing:ty, $contract:ident,
+        {
+            items [$($attrs:tt)*] $name:ident($($parameters:tt)*) -> ($ty:ty),
+            $request:expr, $($rest:tt)*
+        }
+    ) => {
+        $($attrs)*
+        ///
+        /// Returns the items of its reply, as `stream` does.
+        pub async fn $name(
+            &mut self,
+            $($parameters)*
+        ) -> $crate::__private::Result<$crate::__private::Items<'_, $ty>> {
+            let request = $request;
+            self.connection.stream::<$ty>(request).await
+        }
+    };
+    (
+        channel [async .await] $blocking:tt, $framing:ty, $contract:ident,
+        {
+            items [$($attrs:tt)*] $name:ident($($parameters:tt)*) -> ($ty:ty),
+            $request:expr, $($rest:tt)*
+        }
+    ) => {
+        $($attrs)*
+        ///
+        /// Returns the items of its reply, as `stream` does.
+        pub async fn $name(
+            &self,
+            $($parameters)*
+        ) -> $crate::__private::Result<$crate::__private::ChannelItems<$ty>>
+        where
+            // With the lifetime, rustc checks the bound where the method is called, and not here.
+            for<'__c> $framing: $crate::__private::HasIds,
+        {
+            let request = $request;
+            self.connection.stream::<$ty>(request).await
+        }
+    };
+    (
+        connection [$($async:ident $($await:tt)*)?] [$($blocking:tt)*], $framing:ty, $contract:ident,
+        {
+            chunks [$($attrs:tt)*] $name:ident($($parameters:tt)*) -> ($ty:ty),
+            $request:expr, $($rest:tt)*
+        }
+    ) => {
+        $($attrs)*
+        ///
+        /// Returns what sends its chunks, as `Connection::upload` does.
+        pub $($async)? fn $name(
+            &mut self,
+            $($parameters)*
+        ) -> $crate::__private::Result<$crate::__private::$($blocking)*Upload<'_, $ty>> {
+            let request = $request;
+            self.connection.upload::<$ty>(request)$($($await)*)?
+        }
+    };
+    // The other connections have no method for a streamed operation, because a plain call would fail at the first item.
+    ($kind:ident $wait:tt $blocking:tt, $framing:ty, $contract:ident, { $($operation:tt)* }) => {};
 }
 
 /// Implements `Message` and serde's traits for an enum of requests or replies. The arms of two `match`es

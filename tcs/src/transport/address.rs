@@ -21,12 +21,15 @@ pub(crate) const TWO_ADDRESSES: &str = "two.test";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     host: String,
-    /// The error is the text of what is not a port. It stays when a new host has none.
-    port: Option<Result<u16, String>>,
+    /// An error stays when a new host has no port.
+    port: Option<Port>,
     scheme: Scheme,
     /// The error in the text, returned when the address is used.
     problem: Option<&'static str>,
 }
+
+/// A port, or the text that is none.
+type Port = Result<u16, String>;
 
 /// The transport of an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,7 +97,7 @@ impl Address {
         let (shown, problem) = match (&self.scheme, &self.port) {
             (Scheme::Unix(_), _) => (self.text(), self.problem),
             (_, Some(Err(_))) => (self.text(), Some(NO_PORT)),
-            // The host is the whole text, if it could not be split.
+            // The host is the whole text, if there is a problem with it.
             _ => (
                 self.host.clone(),
                 self.problem.or_else(|| host_problem(&self.host)),
@@ -170,15 +173,16 @@ impl From<&str> for Address {
             Some(rest) => (Scheme::Tls, rest),
             None => (Scheme::Tcp, text),
         };
-        let (host, port, problem) = match split(rest) {
+        let parts = split(rest).and_then(|parts| scheme_problem(&scheme).map_or(Ok(parts), Err));
+        let (host, port, problem) = match parts {
             Ok((host, port)) => (host, port, None),
             Err(problem) => (text, None, Some(problem)),
         };
         Self {
             host: host.to_owned(),
             port,
-            problem: problem.or_else(|| scheme_problem(&scheme)),
             scheme,
+            problem,
         }
     }
 }
@@ -246,7 +250,7 @@ fn scheme_problem(scheme: &Scheme) -> Option<&'static str> {
 }
 
 /// Splits a text into host and port. The error is the problem with the text, unless it is the port.
-fn split(text: &str) -> Result<(&str, Option<Result<u16, String>>), &'static str> {
+fn split(text: &str) -> Result<(&str, Option<Port>), &'static str> {
     if text.contains("://") {
         return Err("that is a URL; write `host:port` or `tls://host:port`");
     }

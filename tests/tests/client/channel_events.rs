@@ -205,6 +205,45 @@ async fn subscription_is_renewed_over_each_new_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn renewal_that_fails_is_sent_again_over_the_same_connection() {
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options
+        .deadline(SECOND)
+        .connect_lazily()
+        .expect("good options");
+    let subscribing = tokio::spawn(async move { channel.subscribe::<Owned>("subscribe").await });
+    let mut peer = attempts.accept().await;
+    answer(&mut peer, "subscribe", "welcome").await;
+    let outcome = patiently(subscribing).await.expect("no panic");
+    let (_, mut subscriber) = outcome.expect("a reply");
+    drop(peer);
+    peer = attempts.accept().await;
+    let rejected = async {
+        hears(&mut peer, "subscribe").await;
+        peer.send(control(code::BAD_REQUEST, "not yet")).await;
+    };
+    let (error, ()) = tokio::join!(next(&mut subscriber), rejected);
+    assert!(error.expect_err("it was rejected").rejection().is_some());
+    // A late reply is dropped, and the next renewal has its own.
+    let late = async {
+        hears(&mut peer, "subscribe").await;
+        sleep(2 * SECOND).await;
+        peer.send(frame("late")).await;
+    };
+    let (error, ()) = tokio::join!(next(&mut subscriber), late);
+    let error = error.expect_err("it was late");
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let accepted = async {
+        answer(&mut peer, "subscribe", "welcome").await;
+        peer.send(events(&["1"])).await;
+    };
+    let (note, ()) = tokio::join!(next(&mut subscriber), accepted);
+    assert_eq!(note.expect("a note"), ChannelEvent::Reconnected);
+    expect_events(&mut subscriber, &["1"]).await;
+    assert_eq!(attempts.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn renewal_that_is_lost_with_its_connection_is_sent_over_the_next_one_once() {
     let (options, mut attempts) = lasting();
     let channel: Channel = options.connect_lazily().expect("good options");

@@ -301,8 +301,9 @@ async fn panic_of_the_framing_is_told_to_the_calls_in_flight_and_to_those_that_w
 #[test]
 fn invalid_settings_are_errors() {
     type Change = fn(ChannelOptions) -> ChannelOptions;
-    let changes: [(Change, &str); 6] = [
+    let changes: [(Change, &str); 7] = [
         (|options| options.connections(0), "connections"),
+        (|options| options.connections(65_537), "connections"),
         (|options| options.deadline(Duration::ZERO), "deadline"),
         (|options| options.backoff(Duration::ZERO, SECOND), "backoff"),
         (
@@ -317,7 +318,7 @@ fn invalid_settings_are_errors() {
     ];
     for (change, name) in changes {
         let error = change(ChannelOptions::new("127.0.0.1:1")).connect_lazily();
-        let error = error.expect_err("zero");
+        let error = error.expect_err("it is invalid");
         assert_eq!(error.kind(), ErrorKind::Setting);
         assert!(error.to_string().contains(name), "{error}");
     }

@@ -28,7 +28,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ async fn pair_with(
         }
         settle().await;
         for peer in &mut peers {
-            let answer = tokio::time::timeout(Duration::from_millis(1), peer.ask_back());
+            let answer = timeout(Duration::from_millis(1), peer.ask_back());
             drop(answer.await);
         }
         assert_eq!(one.reply().await, "hello");
@@ -348,6 +348,20 @@ async fn hedge_is_within_the_budget_of_retries() {
     assert!((100..=122).contains(&retries), "{retries}");
     assert_eq!(retries + state.retries_refused, 150);
     drop(calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedge_without_retries_sends_one_request() {
+    let (channel, _attempts, [mut one, mut two]) = pair_with(|it| it.retries(false)).await;
+    let hedged = call(&channel.idempotent().hedge(SECOND), "x");
+    let (mut first, mut second) = tokio::select! {
+        _ = one.hear() => (one, two),
+        _ = two.hear() => (two, one),
+    };
+    let other = timeout(10 * SECOND, second.hear()).await;
+    assert!(other.is_err(), "{other:?}");
+    patiently(first.send(frame("1"))).await;
+    assert_eq!(hedged.reply().await, "1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -750,7 +764,7 @@ async fn subscription_that_waits_for_its_connection_holds_up_no_call() {
     let mut requests = Vec::new();
     while requests.len() < 3 {
         for peer in &mut peers {
-            let heard = tokio::time::timeout(Duration::from_millis(1), peer.ask_back()).await;
+            let heard = timeout(Duration::from_millis(1), peer.ask_back()).await;
             requests.extend(heard);
         }
     }

@@ -1,12 +1,16 @@
-//! Replies that are to close the connection beside other requests, and cannot be sent.
+//! Answers that close the connection beside other requests, and cannot be sent.
+
+use std::time::Duration;
 
 use tcs::{
     ConcurrentServer, Response,
     format::{Encode, EncodeError, Plain, Writer},
+    framing::Lines,
     protocol::ServerProtocol,
     server_protocol,
 };
-use tcs_tests::{Heard, code, frame, serve_in_memory, within};
+use tcs_tests::{Heard, code, frame, patiently, serve_in_memory, within};
+use tokio::time::sleep;
 
 use crate::concurrent::{Gates, outcomes};
 
@@ -134,4 +138,34 @@ async fn last_reply_without_memory_closes_after_those_before_it() {
         last_reply(),
     ];
     assert_eq!(heard, (expected, [2, 1, 0, 1]));
+}
+
+/// Waits at the gate of its name, and panics if that is its name.
+#[server_protocol(framing = Lines, concurrent = 4, unordered)]
+async fn in_lines(name: &str, #[state] gates: &Gates) -> String {
+    gates.of(name).pass().await;
+    assert_ne!(name, "panic", "on purpose");
+    name.to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejection_without_an_order_that_cannot_be_sent_closes_after_all_others() {
+    let gates = Gates::default();
+    let server = ConcurrentServer::new(InLines::new(gates.clone()));
+    let (mut peer, serving) = serve_in_memory(server, 1 << 10);
+    patiently(peer.send("a\npanic\nb\n")).await;
+    gates.reached(&["a", "panic", "b"]).await;
+    gates.open("panic");
+    // The panic is seen before the next request is sent.
+    sleep(Duration::from_secs(1)).await;
+    patiently(peer.send("c\n")).await;
+    sleep(Duration::from_secs(1)).await;
+    gates.open("b");
+    gates.open("a");
+    let mut replies = patiently(peer.rest()).await;
+    replies.sort_unstable();
+    assert_eq!(replies, b"\n\nab");
+    drop(peer);
+    let report = patiently(serving).await.expect("no panic");
+    assert_eq!(outcomes(&report), [2, 1, 0, 0]);
 }

@@ -19,7 +19,7 @@ use tcs::{
     protocol::{Contract, ServerProtocol},
     server_protocol,
 };
-use tcs_tests::{channel::Owned, start, within};
+use tcs_tests::{channel::Owned, start};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},

@@ -10,9 +10,9 @@ use super::{
     ServerExpansion,
 };
 use crate::{
-    model::{field::Field, handler::Session},
+    model::{handler::Session, protocol_type::Field},
     options::OptionName,
-    spans::{end_of, start_of},
+    spans::{end_of, place_of, start_of},
     syntax::mentions_one_of,
 };
 
@@ -23,7 +23,7 @@ impl ServerExpansion<'_> {
         let is_shared = self.server.concurrency.is_some();
         let share = |span| is_shared.then(|| quote_spanned!(span=> ::std::sync::Arc::new));
         if let Some(expression) = &self.model.options.session {
-            let span = start_of(self.server.ty.item_name);
+            let span = place_of(self.server.ty.item_name);
             let scope = self.scope(&quote_spanned!(span=> info.peer()));
             let push = self.push(expression);
             let session = match share(start_of(expression)) {
@@ -58,7 +58,7 @@ impl ServerExpansion<'_> {
 
     pub(super) fn greeting(&self) -> Option<TokenStream> {
         let greeting = self.model.options.greeting.as_ref()?;
-        let span = start_of(self.server.ty.item_name);
+        let span = place_of(self.server.ty.item_name);
         let private = self.model.options.library.module(span);
         let scope = self.scope(&quote_spanned!(span=> peer));
         let session_name = self.server.session.iter().flat_map(|session| &session.name);
@@ -109,7 +109,7 @@ impl ServerExpansion<'_> {
         let mut states = self.server.ty.fields.iter();
         let is_named = mentions_one_of(expression, std::slice::from_ref(&push))
             && states.all(|state| state.name != push);
-        let (span, private) = (start_of(self.server.ty.item_name), &self.private);
+        let (span, private) = (place_of(self.server.ty.item_name), &self.private);
         is_named.then(
             || quote_spanned!(span=> let #push = #private::ConnectionInfo::push::<Self>(info);),
         )
@@ -117,7 +117,7 @@ impl ServerExpansion<'_> {
 
     /// Brings the peer, which has the given value, and the states into the scope of the user's expression.
     fn scope(&self, value: &TokenStream) -> TokenStream {
-        let span = start_of(self.server.ty.item_name);
+        let span = place_of(self.server.ty.item_name);
         let peer = public_name("peer");
         let states = self.states();
         quote_spanned! {span=>
@@ -128,7 +128,7 @@ impl ServerExpansion<'_> {
 
     /// Brings the states into the scope of the user's expression.
     fn states(&self) -> impl Iterator<Item = TokenStream> {
-        let span = start_of(self.server.ty.item_name);
+        let span = place_of(self.server.ty.item_name);
         self.server.ty.fields.iter().map(move |state| {
             let value = state_reference(state, span);
             let Field { name, ty } = state;

@@ -28,7 +28,7 @@ use crate::{
         server::{ServerFunction, ServerImpl},
     },
     options::OptionName,
-    spans::start_of,
+    spans::{place_of, start_of},
 };
 
 /// Writes the protocol of a function.
@@ -50,7 +50,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
     };
     let answer = model.is_valid.then(|| {
         let (extractions, value) = call(&options.library, expansion.server, &function.handler);
-        let span = start_of(ty.item_name);
+        let span = place_of(ty.item_name);
         if function.sends_items() {
             let private = options.library.module(span);
             // This future does not hold a reply that is no iterator while it waits, so such a reply need not be `Send`.
@@ -146,7 +146,7 @@ struct ServerExpansion<'a> {
 
 impl<'a> ServerExpansion<'a> {
     fn new(model: &'a Model<'a>, server: &'a ServerImpl<'a>) -> Self {
-        let span = start_of(&server.ty.name);
+        let span = place_of(&server.ty.name);
         Self {
             model,
             server,
@@ -161,7 +161,7 @@ impl<'a> ServerExpansion<'a> {
         let (message, variant) = (request_variant(operation), &operation.variant);
         let (extractions, value) =
             call(&self.model.options.library, self.server, &operation.handler);
-        quote_spanned! {start_of(&operation.handler.function.sig.ident)=>
+        quote_spanned! {place_of(&operation.handler.function.sig.ident)=>
             #request::#message => {
                 #extractions
                 ::core::result::Result::Ok(#reply::#variant(#value))
@@ -243,7 +243,7 @@ impl<'a> ServerExpansion<'a> {
     }
 
     fn stubs(&self) -> TokenStream {
-        let stub = quote_spanned!(start_of(self.server.ty.item_name)=> ::core::unimplemented!());
+        let stub = quote_spanned!(place_of(self.server.ty.item_name)=> ::core::unimplemented!());
         let open_session = self.open_session(Some(&stub));
         let process_request = self.process_request(None, &stub);
         quote!(#open_session #process_request)
@@ -324,7 +324,7 @@ impl<'a> ServerExpansion<'a> {
     }
 
     fn process_request(&self, checks: Option<&TokenStream>, answer: &TokenStream) -> TokenStream {
-        let (private, at_item) = (&self.private, start_of(self.server.ty.item_name));
+        let (private, at_item) = (&self.private, place_of(self.server.ty.item_name));
         // The trait requires that the future is `Send`. A second requirement here would take the compiler twice as
         // long.
         let future = quote_spanned! {at_item=>

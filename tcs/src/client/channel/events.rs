@@ -16,9 +16,9 @@ use std::{
 
 #[cfg(feature = "stream")]
 use futures_core::Stream;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep};
 
-use super::{Channel, pool::Pool, subscribers::Subscriber};
+use super::{Channel, backoff::wait_before_retry, pool::Pool, subscribers::Subscriber};
 #[cfg(feature = "stream")]
 use crate::client::owned::Owned;
 use crate::{
@@ -67,8 +67,10 @@ struct Subscription {
     request: Arc<[u8]>,
     /// The generation of the connection over which the request was sent last, or is to be sent.
     generation: u64,
-    /// Whether the request must be sent over a later connection. It stays `true` if there is no runtime for that.
+    /// Whether the request must be sent again. It stays `true` if there is no runtime for that.
     must_renew: bool,
+    /// How many renewals have failed, one after the other.
+    failures: u32,
     /// The renewal, while it runs. It is a task, because later calls wait behind it while it waits for room, even if
     /// `next` is not polled.
     renewal: JoinSet<Result<u64>>,
@@ -175,6 +177,7 @@ impl<F: Framing> Channel<F> {
             request,
             generation: origin.generation,
             must_renew: false,
+            failures: 0,
             renewal: JoinSet::new(),
         });
         Ok((reply, events))
@@ -189,7 +192,7 @@ impl<P: Contract + Pushes> Events<P> {
     /// # Errors
     ///
     /// `Reply` for an event that cannot be decoded, after which the next one can be received. For a subscription that
-    /// cannot be renewed, the error of its request. It is tried again over the next connection.
+    /// cannot be renewed, the error of its request. The next call sends it again, after a random wait of up to a second.
     /// [`Runtime`](crate::ErrorKind::Runtime) if the runtime of the channel has ended, or there was none, and this is outside
     /// of a tokio runtime with a clock (`enable_time`). If the channel does not
     /// reconnect ([`Connection::into_channel`](crate::Connection::into_channel)) and its connection has ended, `Closed`,
@@ -248,7 +251,12 @@ impl<P: Contract + Pushes> Events<P> {
                     subscription.must_renew = false;
                     let (channel, request) =
                         (self.channel.clone(), Arc::clone(&subscription.request));
+                    let wait = (subscription.failures > 0)
+                        .then(|| sleep(wait_before_retry(subscription.failures)));
                     subscription.renewal.spawn(async move {
+                        if let Some(wait) = wait {
+                            wait.await;
+                        }
                         let sent = channel.reply_to_bytes(P::HAS_GREETING, &request).await;
                         sent.map(|(_, origin)| origin.generation)
                     });
@@ -256,7 +264,13 @@ impl<P: Contract + Pushes> Events<P> {
                 if let Some(renewed) = ready!(subscription.renewal.poll_join_next(cx)) {
                     // The runtime of the renewal may have ended.
                     let renewed = renewed.map_err(|_| Error::outside_runtime("next()", ""));
-                    let awaited = replace(&mut subscription.generation, renewed??);
+                    let renewed = renewed.flatten().inspect_err(|_| {
+                        // Without the subscription, no event would come for as long as the connection lasts.
+                        subscription.must_renew = true;
+                        subscription.failures = subscription.failures.saturating_add(1);
+                    })?;
+                    subscription.failures = 0;
+                    let awaited = replace(&mut subscription.generation, renewed);
                     if subscription.generation == awaited {
                         return Poll::Ready(Ok(Entry::Connected(awaited)));
                     }

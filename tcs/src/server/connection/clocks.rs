@@ -68,13 +68,6 @@ impl Clocks {
         }
     }
 
-    /// Returns when the frame in `read` must be complete because others wait for its memory.
-    #[cold]
-    pub(super) fn memory_deadline(&mut self, read: &ReadBuffer, now: Millis) -> Deadline {
-        self.memory.start(now);
-        self.memory.deadline(memory_limit(read.arrived_of_frame()))
-    }
-
     /// Returns when the frame in `read`, which has arrived in part, must be complete.
     #[cold]
     pub(super) fn frame_deadline(
@@ -200,7 +193,7 @@ pub(super) fn credit_limit(limits: &Limits, credit: i64) -> Limit {
 }
 
 /// Returns how long a connection may hold memory that others wait for, when `arrived` bytes of its frame have arrived.
-const fn memory_limit(arrived: usize) -> Limit {
+pub(super) const fn memory_limit(arrived: usize) -> Limit {
     CONTENDED.plus_seconds((arrived / BYTES_PER_SECOND_OF_MEMORY) as u64)
 }
 

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::{
     budget::Budget,
-    clocks::{CONTENDED, Clocks, DRAINED_FRAME, frame_limit},
+    clocks::{CONTENDED, Clocks, DRAINED_FRAME, frame_limit, memory_limit},
     end::{End, Interrupt, WaitEnd},
 };
 use crate::{
@@ -175,9 +175,7 @@ impl Io {
     pub(super) fn start_half_close(&mut self) {
         self.clocks.half_close.start(self.registration.now());
     }
-}
 
-impl Io {
     /// Waits for input: flushes the write buffer, then reads once. Releases the buffers while it waits.
     ///
     /// Keeps what was transferred: bytes that arrived are in the read buffer.
@@ -379,7 +377,9 @@ impl Io {
             self.clocks.memory.stop();
         }
         if read.is_contended(self.registration.memory()) {
-            return self.clocks.memory_deadline(read, now);
+            self.clocks.memory.start(now);
+            let limit = memory_limit(read.arrived_of_frame());
+            return self.clocks.memory.deadline(limit);
         }
         self.clocks.memory.stop();
         Deadline::NEVER
@@ -394,6 +394,11 @@ impl Io {
         let contended = self.memory_deadline(read, now);
         let limit = frame_limit(self.registration.limits(), read.unread_len());
         contended.min(self.start_frame(limit))
+    }
+
+    /// Records that a frame was taken, so that the time of the next one can begin.
+    pub(super) const fn end_frame(&mut self) {
+        self.clocks.frame.stop();
     }
 
     /// Starts the clock of a frame, unless it runs. Returns the end of `limit`.
@@ -473,24 +478,13 @@ impl Io {
             }
             Poll::Pending => self.start_stall(write)?,
         };
-        self.read_ahead(ahead, cx)?;
-        Ok(stalled)
-    }
-
-    /// Records that a frame was taken, so that the time of the next one can begin.
-    pub(super) const fn end_frame(&mut self) {
-        self.clocks.frame.stop();
-    }
-
-    /// Reads ahead. Returns an error if the peer has left.
-    fn read_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Result<(), End> {
         match self.poll_ahead(ahead, cx) {
             Poll::Ready(Err(error)) => return Err(End::Error(error)),
             Poll::Ready(Ok(())) if self.ends_at_half_close => return Err(End::HalfClosed),
             Poll::Ready(Ok(())) => self.start_half_close(),
             Poll::Pending => {}
         }
-        Ok(())
+        Ok(stalled)
     }
 
     /// Reads ahead, and records when, for limits of requests.

@@ -10,16 +10,6 @@
 //! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
 //! | the connection ends, or goes on over TLS ([`Next::End`]) | flushes, and closes or shakes hands |
 //!
-//! How these values lead from the next frame to the end of the loop:
-//!
-//! ```text
-//!  call_next() ─ Ok ─► function ─ Ok, or Dropped ─► response ─ Ok ─► call_next(), or Next::Flush: the buffer is full
-//!    └ Err(Next): no complete request                    └ Err(End) ─► Next::End
-//!
-//!  Next::{Read, Flush, Yield} ─► run() goes on
-//!  Next::End(end), or the end of a wait ─► serve() closes, drops the rest, or starts TLS
-//! ```
-//!
 //! [`concurrent`] is another driver with the same types, and an `Outcome` for each request: its reply or a rejection.
 //!
 //! These types say why something ends:

@@ -8,7 +8,7 @@ use std::task::Context;
 use super::{end::End, io::Io, respond::Responder};
 use crate::{
     ConnectionInfo,
-    buffer::Exception,
+    buffer::EncodedMessage,
     conversation::{Conversation, PushQueue},
     format::EncodeOutcome,
     framing::{Announcement, FrameError, Framing, Notice},
@@ -141,7 +141,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
                 out.put(message);
                 Ok(())
             });
-            if let Err(Exception { outcome, .. }) = written {
+            if let Err(EncodedMessage { outcome, .. }) = written {
                 let error = match outcome {
                     EncodeOutcome::Unsendable(error) => error.of_reply(),
                     // The message is neither an error nor empty, and its encoding does not fail.

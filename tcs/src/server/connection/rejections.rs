@@ -1,4 +1,4 @@
-//! The texts that a peer gets in place of a reply.
+//! Rejections that a connection makes itself, and their texts.
 
 use super::{
     clocks::frame_limit,

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
-    buffer::{Exception, ReadBuffer, WriteBuffer},
+    buffer::{EncodedMessage, ReadBuffer, WriteBuffer},
     format::{After, Encode, EncodeError, EncodeOutcome, Writer},
     framing::{ConnectionFraming, FrameError, Framing, OtherProtocol, Side},
     panics::{Payload, panic_text},
@@ -50,7 +50,8 @@ impl<P: ServerProtocol> Responder<'_, P> {
     /// Writes the greeting.
     pub(super) fn greet(&mut self, greeting: impl Encode<P::Format>) -> Result<(), End> {
         self.write.prepare();
-        let Err(Exception { outcome, after }) = self.message(|out| greeting.encode(out)) else {
+        let Err(EncodedMessage { outcome, after }) = self.message(|out| greeting.encode(out))
+        else {
             return Ok(());
         };
         let why = match outcome {
@@ -70,8 +71,12 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Responds to a request whose reply is not an ordinary message. `is_last`: nothing has arrived after it.
     #[cold]
-    pub(super) fn exceptional_reply(&mut self, reply: Exception, is_last: bool) -> Result<(), End> {
-        let Exception { outcome, after } = reply;
+    pub(super) fn exceptional_reply(
+        &mut self,
+        reply: EncodedMessage,
+        is_last: bool,
+    ) -> Result<(), End> {
+        let EncodedMessage { outcome, after } = reply;
         let failed = |why| Rejection::new(RejectionKind::Failed, why);
         let rejection = match outcome {
             EncodeOutcome::Written(start) if after == After::StartTls => {
@@ -142,7 +147,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         }
         let written = self.write_rejection(rejection);
         let is_error = kind == RejectionKind::Error;
-        let Some(Exception { outcome, after }) = written else {
+        let Some(EncodedMessage { outcome, after }) = written else {
             if is_error {
                 return self.error_as_reply(rejection);
             }
@@ -374,13 +379,13 @@ impl<P: ServerProtocol> Responder<'_, P> {
     fn message(
         &mut self,
         encode: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), Exception> {
+    ) -> Result<(), EncodedMessage> {
         let limit = self.shared.limits.reply_len();
         self.write.message(self.framing.get_mut(), limit, encode)
     }
 
     /// Writes a rejection. Returns `None` if there is no frame or message for it.
-    fn write_rejection(&mut self, rejection: &Rejection) -> Option<Exception> {
+    fn write_rejection(&mut self, rejection: &Rejection) -> Option<EncodedMessage> {
         let log_limiter = self.io.registration.log_limiter();
         write_rejection(
             self.shared,
@@ -423,10 +428,10 @@ fn write_rejection<P: ServerProtocol>(
     write: &mut WriteBuffer,
     log_limiter: &LogLimiter,
     rejection: &Rejection,
-) -> Option<Exception> {
+) -> Option<EncodedMessage> {
     let start = write.end();
     if write.append(|out| framing.reject(out, rejection)) {
-        return Some(Exception::written(start));
+        return Some(EncodedMessage::written(start));
     }
     write_protocol_rejection(shared, framing, write, log_limiter, rejection)
 }
@@ -438,19 +443,19 @@ fn write_protocol_rejection<P: ServerProtocol>(
     write: &mut WriteBuffer,
     log_limiter: &LogLimiter,
     rejection: &Rejection,
-) -> Option<Exception> {
+) -> Option<EncodedMessage> {
     let written = catch_unwind(AssertUnwindSafe(|| {
         write.prepare();
         let message = shared.protocol.reject_with(rejection)?;
         let start = write.end();
         let limit = shared.limits.reply_len();
         let encoded = write.message(framing.get_mut(), limit, |out| message.encode(out));
-        Some(encoded.err().unwrap_or(Exception::written(start)))
+        Some(encoded.err().unwrap_or(EncodedMessage::written(start)))
     }));
     let encoded = written.unwrap_or_else(|payload| {
         write.prepare();
         let text = format!("panic: {}", panic_text(payload));
-        Some(Exception {
+        Some(EncodedMessage {
             outcome: EncodeOutcome::Error(text),
             after: After::Continue,
         })

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     ConnectionInfo, Rejection,
-    buffer::{Exception, Frames, ReadAhead, WriteBuffer},
+    buffer::{EncodedMessage, Frames, ReadAhead, WriteBuffer},
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
     framing::{ConnectionFraming, FrameError, FrameKind, Framing as _, Side},
@@ -79,10 +79,10 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             let before = self.io.unsent;
             let responded = match polled {
                 Poll::Ready(result) => self.respond(result),
-                Poll::Pending => self.responder_after_request().must_not_wait(),
+                Poll::Pending => self.end_request().must_not_wait(),
             };
             timer.record(|| self.io.unsent.outcome_since(before));
-            if let Err(next) = self.unless_full(responded) {
+            if let Err(next) = self.may_take_next(responded) {
                 return next;
             }
         }
@@ -130,7 +130,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 }
                 responded => responded.map(drop),
             };
-            if let Err(next) = self.unless_full(responded) {
+            if let Err(next) = self.may_take_next(responded) {
                 return next;
             }
         }
@@ -241,7 +241,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Result<(), End> {
         let reply = match result {
             Ok(reply) => reply,
-            Err(rejection) => return self.responder_after_request().reject(&rejection),
+            Err(rejection) => return self.end_request().reject(&rejection),
         };
         let limit = self.shared.limits.reply_len();
         let encode = |out: &mut Writer<'_>| reply.encode(out);
@@ -252,12 +252,12 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         if const { !has_one_exchange::<P>() } && !self.shared.checks_requests {
             return Ok(());
         }
-        self.responder_after_request().after_response()
+        self.end_request().after_response()
     }
 
-    /// Returns what follows a response, unless it is the next request.
+    /// Returns an error if no further request may be taken now: the connection ends, or the write buffer is full.
     #[inline]
-    fn unless_full(&self, responded: Result<(), End>) -> Result<(), Next> {
+    fn may_take_next(&self, responded: Result<(), End>) -> Result<(), Next> {
         responded?;
         if self.write.is_full() {
             return Err(Next::Flush);
@@ -287,12 +287,12 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         Ok(())
     }
 
-    /// Rejects a request before its function is called. Returns as [`unless_full`](Self::unless_full).
+    /// Rejects a request before its function is called. Returns as [`may_take_next`](Self::may_take_next).
     #[cold]
     fn reject(&mut self, rejection: Rejection, frame: &[u8]) -> Result<(), Next> {
         let rejection = rejection.of_request::<P::Framing>(frame);
-        let responded = self.responder_after_request().reject(&rejection);
-        self.unless_full(responded)
+        let responded = self.end_request().reject(&rejection);
+        self.may_take_next(responded)
     }
 
     /// Handles a frame that is not a message within the limit: a control frame or an oversized
@@ -311,8 +311,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 self.io.count_unreadable(self.shared);
                 let limit = self.shared.limits.max_frame_len;
                 let rejection = too_large::<P::Framing>(length, limit, arrived);
-                let responded = self.responder_after_request().reject(&rejection);
-                self.unless_full(responded)
+                let responded = self.end_request().reject(&rejection);
+                self.may_take_next(responded)
             }
             kind => match check_control(kind) {
                 Ok(()) => {
@@ -328,14 +328,14 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[cold]
     fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) -> Next {
         self.io.count_unreadable(self.shared);
-        self.responder_after_request().bad_frame(error, unread);
+        self.end_request().bad_frame(error, unread);
         End::Closed.into()
     }
 
     #[cold]
-    fn exceptional_reply(&mut self, reply: Exception) -> Result<(), End> {
+    fn exceptional_reply(&mut self, reply: EncodedMessage) -> Result<(), End> {
         let is_last = !self.frames.has_started() && self.ahead.is_unused();
-        let mut responder = self.responder_after_request();
+        let mut responder = self.end_request();
         responder.exceptional_reply(reply, is_last)
     }
 
@@ -343,7 +343,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// it takes no registers from ordinary replies.
     #[cold]
     #[inline(never)]
-    fn responder_after_request(&mut self) -> Responder<'_, P> {
+    fn end_request(&mut self) -> Responder<'_, P> {
         // Ordinary replies come here, too, if requests are limited.
         *self.in_flight = None;
         self.responder()

@@ -12,7 +12,7 @@ use super::{
     streams::is_large,
 };
 use crate::{
-    buffer::{Buffers, Exception, ReadBuffer},
+    buffer::{Buffers, EncodedMessage, ReadBuffer},
     format::{After, EncodeOutcome},
     framing::{Framing, Side},
     protocol::ServerProtocol,
@@ -75,10 +75,15 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             _ => self.slots.release(slot),
         }
         if closes(&outcome) && self.has_unanswered() {
-            self.respond_beside_others(outcome)
-        } else {
-            self.respond(outcome)
+            return self.respond_beside_others(outcome);
         }
+        let responded = self.respond(outcome);
+        if responded.is_err() && !self.outbox.is_ordered && self.slots.in_use() > 0 {
+            // This request has no answer, so the connection closes. Those in flight still have theirs.
+            self.phase = self.phase.max(Phase::Closing);
+            return Ok(());
+        }
+        responded
     }
 
     /// Answers a request after which the connection closes, although others are not answered. The final frame comes after
@@ -136,7 +141,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     /// Frames a reply, or the rest of it.
     fn reply(&mut self, reply: Reply) -> Result<(), End> {
-        let Exception { outcome, after } = reply.encoded;
+        let EncodedMessage { outcome, after } = reply.encoded;
         let framed = if let EncodeOutcome::Written(_) = outcome {
             let limit = self.shared.limits.reply_len();
             let framing = self.framing.get_mut();
@@ -146,7 +151,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 Ok(())
             })
         } else {
-            Err(Exception { outcome, after })
+            Err(EncodedMessage { outcome, after })
         };
         if let Err(exception) = framed {
             let Buffers { read, ahead, .. } = &*self.buffers;

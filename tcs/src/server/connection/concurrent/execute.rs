@@ -10,7 +10,7 @@ use std::{
 use super::backlog::Request;
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
-    buffer::{Exception, MemoryBudget, MessageBytes, Reservation},
+    buffer::{EncodedMessage, MemoryBudget, MessageBytes, Reservation},
     format::{After, Decode as _, Encode as _, EncodeError, EncodeOutcome, Frame, Writer},
     framing::FrameError,
     panics::panic_text,
@@ -26,7 +26,7 @@ pub(super) struct Reply {
     pub(super) bytes: MessageBytes,
     /// How many of the bytes were sent as parts.
     pub(super) sent: usize,
-    pub(super) encoded: Exception,
+    pub(super) encoded: EncodedMessage,
     /// The memory of a large reply.
     reserved: Option<Reservation>,
 }
@@ -116,7 +116,7 @@ fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usi
         Err(EncodeError::new(format_args!("it panicked: {text}")))
     });
     let outcome = EncodeOutcome::of(encoded, &bytes, 0, limit);
-    let encoded = Exception { outcome, after };
+    let encoded = EncodedMessage { outcome, after };
     Ok(Reply {
         bytes,
         sent: 0,

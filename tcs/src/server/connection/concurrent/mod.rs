@@ -73,7 +73,7 @@ pub(super) async fn process_concurrent<P: ServerProtocol>(
     driver.run().await
 }
 
-/// What becomes of the requests that arrive.
+/// Whether arriving requests are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     /// Functions are called.
@@ -112,7 +112,7 @@ struct ConcurrentDriver<'a, P: ServerProtocol, F: Future> {
     slots: Slots<F>,
     outbox: Outbox,
     backlog: Backlog,
-    /// No request times out before this.
+    /// The next time at which a function or a stream may be late, or memory is asked for again.
     next_deadline: Deadline,
     phase: Phase,
     /// Whether the last poll was over before requests could be taken, so that the next poll takes them first.

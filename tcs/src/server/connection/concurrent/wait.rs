@@ -27,7 +27,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     ) -> Poll<Result<(), Interrupt>> {
         // Events do not wait for the replies to functions that run side by side.
         let has_events = self.responder().write_released_events(Some(cx))?;
-        if let Poll::Ready(interrupt) = self.poll_transfer(next, cx) {
+        if let Poll::Ready(interrupt) = self.poll_io(next, cx) {
             return Poll::Ready(Err(interrupt));
         }
         // The slots come last. A slot that was woken since the last collection is seen here, and a slot that is woken later
@@ -39,7 +39,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     }
 
     /// Flushes and reads ahead. Ready if functions must be dropped, or a frame must be rejected.
-    fn poll_transfer(&mut self, next: &Next, cx: &mut Context<'_>) -> Poll<Interrupt> {
+    fn poll_io(&mut self, next: &Next, cx: &mut Context<'_>) -> Poll<Interrupt> {
         let Buffers { read, ahead, write } = &mut *self.buffers;
         if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.phase == Phase::HalfClosed) {
             // The connection waits only for the peer to read, and needs no notices of the peer.
@@ -76,7 +76,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 && (has_events || self.outbox.can_send(&self.slots) || self.can_progress(next))
     }
 
-    /// Acts on an interrupt: drops the functions whose time is over, or rejects a frame that it cannot read.
+    /// Acts on an interrupt: drops late functions, or rejects the frame that has begun.
     #[cold]
     pub(super) fn interrupt(&mut self, interrupt: Interrupt) -> Result<(), End> {
         match interrupt {
@@ -106,7 +106,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     /// Drops all functions, and tells the peer of each.
     pub(super) fn abort(&mut self, reason: AbortReason) -> Result<(), End> {
-        // Only requests have failed.
+        // If no request is unanswered, there is nothing to tell.
         let slots = self.outbox.unanswered(&self.slots);
         let Some((last, others)) = slots.split_last() else {
             return Err(End::Closed);

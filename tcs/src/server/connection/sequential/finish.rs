@@ -59,7 +59,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Responds to a request whose function was dropped.
     #[cold]
     fn respond_to_dropped(&mut self, dropped: Dropped) -> Result<(), End> {
-        let mut responder = self.responder_after_request();
+        let mut responder = self.end_request();
         match dropped {
             Dropped::Rejected(rejection) => responder.reject_dropped(&rejection),
             Dropped::Closing(rejection, why) => {

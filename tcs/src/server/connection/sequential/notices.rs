@@ -88,6 +88,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     pub(super) fn find_credit(&mut self, conversation: &Conversation) -> Result<bool, End> {
         self.move_rest_ahead()?;
         let current = self.framing.get_mut();
+        // The setter returns the id before.
         let id = current.set_id(0);
         current.set_id(id);
         // Another framing, because the requests are parsed again.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Rejection,
-    buffer::Exception,
+    buffer::EncodedMessage,
     format::{After, Encode, EncodeOutcome, Writer},
     protocol::ServerProtocol,
     response::{Upgrade, Upgraded},
@@ -36,7 +36,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         let encoded = self.write.message(self.framing.get_mut(), limit, encode);
         match encoded {
             Ok(())
-            | Err(Exception {
+            | Err(EncodedMessage {
                 outcome: EncodeOutcome::Nothing,
                 after: After::Continue,
             }) => {

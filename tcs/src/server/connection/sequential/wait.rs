@@ -56,7 +56,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             }
             polled
         } else {
-            let waited = self.poll_wait(clock, Deadline::NEVER, cx);
+            let waited = self.poll_io(clock, Deadline::NEVER, cx);
             waited.map(|interrupt| self.dropped(interrupt))
         });
         if !matches!(dropped, Dropped::Rejected(_)) {
@@ -86,7 +86,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
 
     /// Waits for a function, and starts its clock. A chunk or credit must arrive by `peer_deadline`.
     #[inline]
-    fn poll_wait(
+    fn poll_io(
         &mut self,
         clock: &mut Stopwatch,
         peer_deadline: Deadline,
@@ -212,7 +212,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             Deadline::NEVER
         };
         let credit_deadline = self.credit_deadline(conversation, clock);
-        let interrupt = ready!(self.poll_wait(clock, chunk_deadline.min(credit_deadline), cx));
+        let interrupt = ready!(self.poll_io(clock, chunk_deadline.min(credit_deadline), cx));
         let has_credit = matches!(interrupt, Interrupt::TimedOut | Interrupt::CutFrame)
             && self.must_wait_for_credit()
             && matches!(self.wake_if_credited(conversation, cx), Ok(true));
