@@ -85,7 +85,7 @@ mod unix;
 mod unregistered;
 
 pub use address::Address;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 pub(crate) use address::TWO_ADDRESSES;
 #[cfg(feature = "tls")]
 pub use client_tls::ClientTls;

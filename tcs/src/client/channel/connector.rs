@@ -116,12 +116,14 @@ impl<F: Framing> Connector<F> {
 mod tests {
     use std::sync::Arc;
 
-    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::net::TcpListener;
+    #[cfg(target_os = "linux")]
+    use tokio::net::TcpSocket;
 
     use super::*;
-    use crate::{
-        Channel, client::ChannelOptions, framing::LengthPrefixed, transport::TWO_ADDRESSES,
-    };
+    #[cfg(target_os = "linux")]
+    use crate::transport::TWO_ADDRESSES;
+    use crate::{Channel, client::ChannelOptions, framing::LengthPrefixed};
 
     /// Connects to an address that accepts, with options that make the attempt fail. Checks that the address is then the last
     /// one, and returns the error.

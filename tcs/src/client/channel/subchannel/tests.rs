@@ -230,6 +230,16 @@ async fn failure_of_a_streamed_reply_is_recorded() {
     assert_eq!(subchannel.load(), Some((1, 0)));
 }
 
+/// Opens all connections, which nobody serves.
+fn attach_all(pool: &Pool<LengthPrefixed>) -> Vec<(Wire, DuplexStream)> {
+    let attach = |subchannel: &Arc<Subchannel<_>>| {
+        let (near, far) = tokio::io::duplex(64);
+        let wire = subchannel.attach(Connection::over(near), &mut Vec::new());
+        (wire, far)
+    };
+    pool.subchannels.iter().map(attach).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn retry_prefers_another_address() {
     let channel: Channel = ChannelOptions::new("127.0.0.1:1")
@@ -238,12 +248,7 @@ async fn retry_prefers_another_address() {
         .connect_lazily()
         .expect("good options");
     let pool = &channel.pool;
-    let mut open = Vec::new();
-    for subchannel in &pool.subchannels {
-        let (near, far) = tokio::io::duplex(64);
-        let wire = subchannel.attach(Connection::over(near), &mut Vec::new());
-        open.push((wire, far));
-    }
+    let _open = attach_all(pool);
     // The connection 2 is to the same address, and the least loaded one.
     let busy = Error::rejected(&Peer::unnamed(), Rejection::busy(""));
     for subchannel in [1, 1, 3].map(|index| pool.subchannels.get(index)) {
@@ -266,12 +271,7 @@ async fn retry_prefers_a_connection_with_room() {
         .connect_lazily()
         .expect("good options");
     let pool = &channel.pool;
-    let mut open = Vec::new();
-    for subchannel in &pool.subchannels {
-        let (near, far) = tokio::io::duplex(64);
-        let wire = subchannel.attach(Connection::over(near), &mut Vec::new());
-        open.push((wire, far));
-    }
+    let _open = attach_all(pool);
     let mut calls = Vec::new();
     // The connections 1 and 3 are to the other address.
     for (full, chosen) in [(1, 3), (3, 2), (2, 1)] {
