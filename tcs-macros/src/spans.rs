@@ -1,7 +1,7 @@
 //! The spans of generated tokens, by which errors of the compiler point at the user's code.
 //!
 //! Generated tokens have the user's place, but the macro's hygiene, so that our local variables and the
-//! user's do not meet. All tokens of one expansion have one syntax context; otherwise `self` and our
+//! user's do not collide. All tokens of one expansion have one syntax context; otherwise `self` and our
 //! variables would not be found.
 //!
 //! rustc reports an error only once if a second one is equal: the message, the notes, the suggestions, and

@@ -84,6 +84,15 @@ const SEEDS: &[Seed] = &[
     DIGIT,
     STRUCT,
     IMPL,
+    ("name = r#Name", "fn f(a: u8) {}"),
+    (
+        "replies = u8",
+        "async fn _1(a: u8, out: Replies<'_, u8>) {}",
+    ),
+    (
+        "replies = u8",
+        "async fn __(a: u8, out: Replies<'_, __>) {}",
+    ),
 ];
 
 #[test]
@@ -97,11 +106,14 @@ fn no_input_makes_the_macro_panic() {
         .iter()
         .flat_map(|(options, item)| [flatten(options), flatten(item)].concat())
         .collect();
-    for _ in 0..20_000 {
-        let (options, _) = random.pick(&seeds);
-        let (_, item) = random.pick(&seeds);
-        let options = random.mutate(options, &words);
-        let item = random.mutate(item, &words);
+    for round in 0..20_000 {
+        let (options, item) = if let Some(seed) = seeds.get(round) {
+            seed.clone()
+        } else {
+            let (options, _) = random.pick(&seeds);
+            let (_, item) = random.pick(&seeds);
+            (random.mutate(options, &words), random.mutate(item, &words))
+        };
         let is_function = syn::parse2::<ItemFn>(item.clone()).is_ok();
         let is_module = syn::parse2::<ItemMod>(item.clone()).is_ok_and(|module| {
             let items = module.content.map(|(_, items)| items).unwrap_or_default();
@@ -603,6 +615,10 @@ fn handle_is_named_after_its_protocol() {
         ),
         (
             "use super::*; pub fn follow(#[state] all: &PushGroup<Follow>) {}",
+            0,
+        ),
+        (
+            "use super::{*, Db}; pub fn follow(#[state] all: &PushGroup<Follow>) {}",
             0,
         ),
         (

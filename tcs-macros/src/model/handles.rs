@@ -15,7 +15,10 @@ use crate::{
     errors::Errors,
     item::{Function, Item, Module, ModuleItem},
     options::{Options, Side},
-    syntax::{is_named, is_one_of, last_argument_mut, mentions_word, same_tokens, upper_camel},
+    syntax::{
+        is_named, is_one_of, is_type_name, last_argument_mut, mentions_word, same_tokens,
+        upper_camel,
+    },
 };
 
 /// Reports handles in the parameters of functions that name another type than their protocol, and handles whose option
@@ -51,7 +54,13 @@ fn names_not_declared(module: &Module) -> Vec<String> {
         _ => None,
     });
     let others: TokenStream = others.collect();
-    let has_glob = others.to_string().contains("* ;");
+    let has_glob = module.items.iter().any(|item| match item {
+        // In a `use`, `*` is only a glob.
+        ModuleItem::Other(item @ syn::Item::Use(_)) => {
+            item.to_token_stream().to_string().contains('*')
+        }
+        _ => false,
+    });
     let functions = module.function_names().filter(|_| !has_glob);
     let names = functions.chain([&module.ident]);
     let types = names.map(|name| upper_camel(&name.unraw().to_string()));
@@ -121,9 +130,13 @@ fn correct(
     let name = function.sig.ident.unraw().to_string();
     let protocol = match (others, &options.name) {
         (Some(_), _) if kind == StreamKind::EVENTS => "Protocol".to_owned(),
-        (None, Some(protocol)) => protocol.to_string(),
+        (None, Some(protocol)) => protocol.unraw().to_string(),
         _ => upper_camel(&name),
     };
+    if !is_type_name(&name, &protocol) {
+        // `resolve_name` reports it.
+        return None;
+    }
     let is_wrong = |ty: &Type| {
         is_named(ty, &name)
             || others.is_some() && is_named(ty, "Protocol")

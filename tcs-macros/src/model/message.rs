@@ -83,7 +83,8 @@ pub(super) fn resolve_output(
     if is_iterator.iter().any(|written| text.contains(written))
         && let Some(keyword) = find_keyword(&output, &["impl", "dyn"])
     {
-        let message = "an iterator is no message: return a `Vec`, or send its items with `replies`";
+        let message =
+            "an iterator is not a message: return a `Vec`, or send its items with `replies`";
         errors.at(&keyword, message);
         return None;
     }

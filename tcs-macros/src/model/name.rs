@@ -36,12 +36,16 @@ pub(super) fn resolve_name(
     }
     let help = format!("write `#[{}(Name)]`", options.side.attribute());
     let (name, word, help) = match &options.name {
-        Some(name) => (name.to_string(), name, "write another name".to_owned()),
+        Some(name) => (
+            name.unraw().to_string(),
+            name,
+            "write another name".to_owned(),
+        ),
         None => (upper_camel(&written), ident, help),
     };
     let types = [&options.framing, &options.format, &options.server];
     let why = if !is_type_name(&written, &name) {
-        format!("`{word}` makes no type name")
+        format!("`{word}` cannot become a type name")
     } else if is_in_prelude(&name) {
         format!("the type would hide the prelude's `{name}`")
     } else if types.into_iter().flatten().any(|ty| is_named(ty, &name)) {

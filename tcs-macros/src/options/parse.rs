@@ -236,7 +236,7 @@ fn find_no_type(option: &OptionSpec, value: &Type) -> Option<Error> {
         let before = written.strip_suffix(&*last.ident.to_string())?;
         let camel = upper_camel(&name);
         let of_module = format!("write `{written}::Contract` for a module");
-        format!("`{written}` is no type: {of_module},\nor `{before}{camel}` for a function")
+        format!("`{written}` is not a type: {of_module},\nor `{before}{camel}` for a function")
     } else {
         let (option, ty) = library_type(&name).filter(|_| path.get_ident().is_some())?;
         format!("`{ty}` is a {option}: write `{option} = {ty}`")

@@ -41,7 +41,7 @@ where
 #[derive(Debug)]
 pub struct Greeting<T>(pub T);
 
-/// Nothing else says that a `Response::ReplyAndClose("closed")` takes no connection over.
+/// Without this, the last parameter of `Response::ReplyAndClose("closed")` could not be inferred.
 impl<T> Greeting<Response<T>> {
     /// Returns the message.
     pub fn get(self) -> Response<T> {
