@@ -224,6 +224,9 @@ async fn renewal_that_fails_is_sent_again_over_the_same_connection() {
     };
     let (error, ()) = tokio::join!(next(&mut subscriber), rejected);
     assert!(error.expect_err("it was rejected").rejection().is_some());
+    // Events do not wait for the next renewal.
+    peer.send(events(&["0"])).await;
+    expect_events(&mut subscriber, &["0"]).await;
     // A late reply is dropped, and the next renewal has its own.
     let late = async {
         hears(&mut peer, "subscribe").await;

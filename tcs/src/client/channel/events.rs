@@ -9,7 +9,6 @@ use std::{
     fmt,
     future::poll_fn,
     marker::PhantomData,
-    mem::replace,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -246,22 +245,26 @@ impl<P: Contract + Pushes> Events<P> {
     fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<Result<Entry>> {
         loop {
             if let Some(subscription) = &mut self.subscription {
-                if subscription.must_renew {
+                if subscription.must_renew && subscription.renewal.is_empty() {
                     inside_runtime("next()")?;
                     subscription.must_renew = false;
                     let (channel, request) =
                         (self.channel.clone(), Arc::clone(&subscription.request));
-                    let wait = (subscription.failures > 0)
-                        .then(|| sleep(wait_before_retry(subscription.failures)));
+                    let failures = subscription.failures;
                     subscription.renewal.spawn(async move {
-                        if let Some(wait) = wait {
-                            wait.await;
+                        if failures > 0 {
+                            sleep(wait_before_retry(failures)).await;
                         }
                         let sent = channel.reply_to_bytes(P::HAS_GREETING, &request).await;
                         sent.map(|(_, origin)| origin.generation)
                     });
                 }
-                if let Some(renewed) = ready!(subscription.renewal.poll_join_next(cx)) {
+                let renewed = match subscription.renewal.poll_join_next(cx) {
+                    // After a failure, events do not wait for the renewal.
+                    Poll::Pending if subscription.failures > 0 => None,
+                    renewed => ready!(renewed),
+                };
+                if let Some(renewed) = renewed {
                     // The runtime of the renewal may have ended.
                     let renewed = renewed.map_err(|_| Error::outside_runtime("next()", ""));
                     let renewed = renewed.flatten().inspect_err(|_| {
@@ -270,8 +273,14 @@ impl<P: Contract + Pushes> Events<P> {
                         subscription.failures = subscription.failures.saturating_add(1);
                     })?;
                     subscription.failures = 0;
-                    let awaited = replace(&mut subscription.generation, renewed);
-                    if subscription.generation == awaited {
+                    let awaited = subscription.generation;
+                    if renewed < awaited {
+                        // The connection was lost meanwhile, and another one awaits its renewal.
+                        continue;
+                    }
+                    subscription.must_renew = false;
+                    subscription.generation = renewed;
+                    if renewed == awaited {
                         return Poll::Ready(Ok(Entry::Connected(awaited)));
                     }
                     // That connection was lost. The entry of the next one is still to come, after its last events.

@@ -30,6 +30,7 @@ use crate::{
     format::{Decode, Frame, Writer},
     framing::{Framing, HasIds},
     protocol::{CallContract, CallOwned, Contract, Streams},
+    runtime::inside_runtime_with_clock,
 };
 
 /// The items of a streamed reply, from [`Channel::stream`].
@@ -248,6 +249,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
             let Some(deadline) = self.deadline else {
                 return Poll::Pending;
             };
+            inside_runtime_with_clock("next()")?;
             ready!(self.timer.poll_until(deadline.at, cx));
             return Poll::Ready(Err(self.give_up(deadline.late)));
         }

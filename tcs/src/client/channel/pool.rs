@@ -104,6 +104,7 @@ impl<F: Framing> Pool<F> {
         let has_room = |other: &Subchannel<F>| other.lock().has_room(&other.options);
         self.with_fewest_calls(|other| !other.has_address_of(index) && has_room(other))
             .or_else(|| self.with_fewest_calls(|other| other.index != index && has_room(other)))
+            .or_else(|| self.with_fewest_calls(|other| !other.has_address_of(index)))
             .or_else(|| self.with_fewest_calls(|other| other.index != index))
     }
 

@@ -208,6 +208,10 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             };
             let id = parsed.id;
             if parsed.kind == FrameKind::Message {
+                if P::Framing::HAS_IDS {
+                    // In sequence, a request has no deadline of its client. A later request must not get it.
+                    self.framing.take_deadline(&parsed);
+                }
                 let frame = self.frames.take(input, parsed);
                 self.io.count_frame(|| !self.frames.is_empty());
                 self.io.count_request();
