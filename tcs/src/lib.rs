@@ -48,7 +48,7 @@
 //! | protocol | a type with [`ServerProtocol`] or [`ClientProtocol`], which the attributes implement: messages, and a function that processes them |
 //! | framing | how the byte stream is split into messages: [`LengthPrefixed`], unless you choose another [`Framing`] |
 //! | format | how a message is encoded: [`Plain`], unless you choose another one ([`Encode`], [`Decode`]) |
-//! | message | a request, a reply or a greeting |
+//! | message | a request, a reply, a greeting, an event, an item or a chunk |
 //! | frame | a message with its length or delimiter |
 //! | control frame | a frame of [`LengthPrefixed`] or [`Multiplexed`] with a rejection in place of a message, or a *notice*, which readers may skip |
 //! | in flight | at a server: received and not answered; at a client: sent or queued, without a reply yet |

@@ -68,7 +68,7 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
     /// Sets the maximum number of open connections of one address. `None` is no limit.
     ///
     /// Addresses are counted by IPv4 address and by IPv6 network (/64). A further peer of the address receives *too many
-    /// connections*, if the framing can carry it, and is closed. Behind a balancer that sends PROXY headers
+    /// connections*, if the framing can carry it, and its connection is closed. Behind a balancer that sends PROXY headers
     /// (`ProxyHeader` in [`transport`](crate::transport)), the address is that of the balancer's client. Behind a
     /// balancer without them, all peers have the balancer's address: set `None`. Loopback addresses and peers without
     /// an address, as over a Unix socket, are not limited. [`bind`](Self::bind) rejects zero. Default: a quarter of
@@ -536,7 +536,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets a function that is called with each peer after its handshakes, and can reject it. Default: none.
     ///
-    /// The peer receives the rejection, if the framing can carry it, and is closed. A rejection of a kind that is not
+    /// The peer receives the rejection, if the framing can carry it, and its connection is closed. A rejection of a kind that is not
     /// [final](crate::RejectionKind::is_final) is sent as *going away*, because the peer has not sent a request. If the
     /// listener has no handshakes, the accept loop calls the function, so it must not block. If the function panics,
     /// the peer is rejected. [`serve_stream`](Self::serve_stream) does not call it.
