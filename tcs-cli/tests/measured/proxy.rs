@@ -375,9 +375,15 @@ async fn proxy_goes_on_after_it_could_not_accept() {
         "{told}"
     );
     drop(clients);
-    // Those that waited are gone, and the next one is served.
-    let mut client = TcpStream::connect(listen).await.expect("it listens");
-    client.write_all(b"last").await.expect("it is open");
+    // The proxy resets further clients until it has closed the connections of these.
+    let asking = async {
+        loop {
+            if let Ok(mut client) = TcpStream::connect(listen).await {
+                client.write_all(b"last").await.ok();
+                client.read_u8().await.expect_err("nobody replies");
+            }
+        }
+    };
     let served = async {
         loop {
             let (mut server, _) = upstream.accept().await.expect("it listens");
@@ -387,7 +393,13 @@ async fn proxy_goes_on_after_it_could_not_accept() {
             }
         }
     };
-    assert_eq!(&within(served).await, b"last");
+    let served = within(async {
+        tokio::select! {
+            bytes = served => bytes,
+            () = asking => unreachable!("it asks until it is served"),
+        }
+    });
+    assert_eq!(&served.await, b"last");
 }
 
 #[tokio::test]
