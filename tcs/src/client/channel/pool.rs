@@ -101,11 +101,13 @@ impl<F: Framing> Pool<F> {
     /// to another address, because the server is slow or in trouble.
     #[cold]
     pub(super) fn choose_other(&self, index: usize) -> Option<&Arc<Subchannel<F>>> {
-        let has_room = |other: &Subchannel<F>| other.lock().has_room(&other.options);
-        self.with_fewest_calls(|other| !other.has_address_of(index) && has_room(other))
-            .or_else(|| self.with_fewest_calls(|other| other.index != index && has_room(other)))
-            .or_else(|| self.with_fewest_calls(|other| !other.has_address_of(index)))
-            .or_else(|| self.with_fewest_calls(|other| other.index != index))
+        let others = self.subchannels.iter().filter(|it| it.index != index);
+        let open = others.filter_map(|other| {
+            let load = other.load()?;
+            let is_full = !other.lock().has_room(&other.options);
+            Some(((is_full, other.has_address_of(index), load), other))
+        });
+        open.min_by_key(|(rank, _)| *rank).map(|(_, best)| best)
     }
 
     /// Returns the least loaded connection that is open, and for which `is_fit` returns `true`.

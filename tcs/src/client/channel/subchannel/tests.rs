@@ -60,6 +60,16 @@ struct DriverTask {
     locked: AtomicUsize,
 }
 
+impl DriverTask {
+    fn new(subchannel: Arc<Subchannel<Multiplexed>>) -> Arc<Self> {
+        Arc::new(Self {
+            subchannel,
+            wakes: AtomicUsize::new(0),
+            locked: AtomicUsize::new(0),
+        })
+    }
+}
+
 impl Wake for DriverTask {
     fn wake(self: Arc<Self>) {
         let is_locked = self.subchannel.state.try_lock().is_err();
@@ -74,11 +84,7 @@ async fn driver_is_woken_without_the_lock_when_a_call_is_late() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
     let (channel, subchannel) = open(options);
     let mut driver = pin!(Driver::attach(&subchannel, Connection::over(near)).run());
-    let task = Arc::new(DriverTask {
-        subchannel,
-        wakes: AtomicUsize::new(0),
-        locked: AtomicUsize::new(0),
-    });
+    let task = DriverTask::new(subchannel);
     let waker = Waker::from(Arc::clone(&task));
     let mut cx = Context::from_waker(&waker);
     let mut call = pin!(channel.reply_to_bytes(false, b"x"));
@@ -106,11 +112,7 @@ async fn tick_that_ends_no_call_wakes_the_driver_once() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
     let (channel, subchannel) = open(options);
     let mut driver = pin!(Driver::attach(&subchannel, Connection::over(near)).run());
-    let task = Arc::new(DriverTask {
-        subchannel,
-        wakes: AtomicUsize::new(0),
-        locked: AtomicUsize::new(0),
-    });
+    let task = DriverTask::new(subchannel);
     let waker = Waker::from(Arc::clone(&task));
     let mut cx = Context::from_waker(&waker);
     let mut call = pin!(channel.reply_to_bytes(false, b"x"));
