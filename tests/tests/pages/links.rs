@@ -1,19 +1,11 @@
 //! What pages link to, and the files that they name.
 
-use super::{check_link, files, links, read, root};
+use super::{FOLDERS, check_link, files, links, read, root};
 
 #[test]
 fn links_and_files_of_each_page_exist() {
-    let folders = [
-        "",
-        "docs",
-        "docs/decisions",
-        "docs/guide/src",
-        "benches",
-        "examples",
-    ];
     let mut found = 0;
-    for page in folders.iter().flat_map(|folder| files(folder, "md")) {
+    for page in FOLDERS.iter().flat_map(|folder| files(folder, "md")) {
         let text = read(&page);
         let code = text.split('`').skip(1).step_by(2);
         for name in code.filter(|code| code.starts_with("examples/")) {

@@ -11,6 +11,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The folders with pages.
+const FOLDERS: &[&str] = &[
+    "",
+    "docs",
+    "docs/decisions",
+    "docs/guide/src",
+    "benches",
+    "examples",
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
