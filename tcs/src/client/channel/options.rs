@@ -86,6 +86,9 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// `open` is called for each connection, and has the [connect timeout](ConnectOptions::connect_timeout).
     ///
+    /// A write of the stream that fails must have sent nothing, as `AsyncWrite` demands: the channel sends those requests
+    /// again. `tokio-rustls` does not keep that for more than 16 KiB; `ClientTls` does.
+    ///
     /// # Examples
     ///
     /// ```
