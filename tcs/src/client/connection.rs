@@ -286,7 +286,7 @@ impl<F: Framing> Connection<F> {
 
     /// Limits how long the next [`call`](Self::call), [`exchange`](Self::exchange) or [`receive`](Self::receive)
     /// waits, from its first poll to its reply, including the wait for a greeting. Default: only the reply
-    /// timeout applies.
+    /// timeout applies. A future that is dropped before its first poll is no call: the limit then applies to the next one.
     ///
     /// When the limit passes, the call returns [`TimedOut`](crate::ErrorKind::TimedOut) with
     /// [`Execution::NotSent`](crate::Execution::NotSent) if nothing of its request was sent, and otherwise with
