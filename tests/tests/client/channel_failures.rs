@@ -17,7 +17,7 @@ use tcs::{
 use tcs_tests::{
     Heard, RawPeer,
     channel::{Owned, call, counted_memory, memory, memory_with, settle},
-    client::{chain, hears, told},
+    client::{chain, events, hears, told},
     control, frame,
     script::{expects, resets, serve},
     within,
@@ -522,4 +522,20 @@ async fn call_does_not_wait_for_the_close_of_an_idle_connection() {
         drop(peer);
         settle().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_channel_does_not_wait_for_ever_for_a_server_that_only_pushes() {
+    let second = Duration::from_secs(1);
+    let (channel, mut peer) = memory_with(&ConnectOptions::new().reply_timeout(second), 64);
+    let dropped = call(&channel, "one");
+    hears(&mut peer, "one").await;
+    dropped.drop().await;
+    drop(channel);
+    let began = tokio::time::Instant::now();
+    while peer.try_send(events(&["x"])).await.is_ok() {
+        assert!(began.elapsed() < 3 * second, "it is open");
+        pass(second / 4).await;
+    }
+    assert!(began.elapsed() > second / 2, "{:?}", began.elapsed());
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use tcs::{Channel, ErrorKind, Execution, client::ChannelOptions};
+use tcs::{
+    Channel, ErrorKind, Execution,
+    client::{ChannelOptions, ConnectOptions},
+};
 use tcs_tests::{
     Heard, RawPeer,
     channel::{call, settle},
-    client::{Text, hears, told},
+    client::{Text, events, hears, told},
     frame,
     lasting::{Attempts, lasting},
     patiently,
@@ -287,4 +290,27 @@ async fn server_skips_pings() {
     patiently(peer.send([&ping[..], &frame("one"), ping, ping, &frame("two")].concat())).await;
     assert_eq!(patiently(peer.hear()).await, Heard::message("one"));
     assert_eq!(patiently(peer.hear()).await, Heard::message("two"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_call_does_not_keep_an_old_connection_from_its_replacement() {
+    let (options, mut attempts) = lasting();
+    let limits = ConnectOptions::new().reply_timeout(SECOND);
+    let options = options.connect_options(limits).max_age(10 * SECOND);
+    let channel: Channel = options.connect_lazily().expect("good options");
+    let dropped = call(&channel, "one");
+    let mut first = attempts.accept().await;
+    hears(&mut first, "one").await;
+    dropped.drop().await;
+    // The server is alive, and never replies.
+    let pushing = tokio::spawn(async move {
+        while first.try_send(events(&["x"])).await.is_ok() {
+            sleep(SECOND / 4).await;
+        }
+    });
+    let mut next = attempts.accept().await;
+    let called = call(&channel, "two");
+    assert_eq!(patiently(next.ask_back()).await, "two");
+    assert_eq!(called.reply().await, "two");
+    patiently(pushing).await.expect("no panic");
 }

@@ -83,7 +83,7 @@ mod upkeep;
 /// A channel has one connection, or [several](ChannelOptions::connections), also to [several
 /// servers](ChannelOptions::address). Each is opened when a call needs it, also after an earlier one has ended. A connection
 /// sends requests in the order of the calls, and those of many tasks in one write. Each caller gets the reply to its own
-/// request. The connections are closed when the last clone is dropped and all requests are answered.
+/// request. The connections are closed when the last clone is dropped and all requests are answered or late.
 ///
 /// [`Connection::into_channel`] shares one connection. Such a channel does not reconnect: once its connection has ended,
 /// all calls fail. [`connect`](Self::connect) and [`ChannelOptions`] make a channel that does.

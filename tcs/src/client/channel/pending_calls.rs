@@ -494,10 +494,16 @@ impl PendingCalls {
         if !F::HAS_IDS {
             return 0;
         }
-        let is_overdue = |slot: &&Slot| {
-            slot.stage != Stage::Pending && self.now.wrapping_sub(slot.started) > self.max_ticks
-        };
-        self.in_order().filter(is_overdue).count()
+        self.in_order().filter(|slot| self.is_overdue(slot)).count()
+    }
+
+    /// Returns `true` if nobody waits for a reply, and all replies are late.
+    pub(super) fn are_all_overdue(&self) -> bool {
+        self.in_order().all(|slot| self.is_overdue(slot))
+    }
+
+    fn is_overdue(&self, slot: &Slot) -> bool {
+        slot.stage != Stage::Pending && self.now.wrapping_sub(slot.started) > self.max_ticks
     }
 
     /// Returns the number of slots in use.

@@ -160,7 +160,7 @@ impl<F: Framing> SubchannelState<F> {
     }
 
     /// Counts a tick, and ends the calls that are late. `limit` is the reply timeout. Returns `false` if calls are late and
-    /// nothing at all has arrived.
+    /// nothing at all has arrived, or if only late calls keep a connection that takes no more.
     pub(super) fn tick(&mut self, limit: Duration, wakers: &mut Vec<Waker>) -> bool {
         let mut late = Vec::new();
         let Self { calls, peer, .. } = self;
@@ -174,7 +174,9 @@ impl<F: Framing> SubchannelState<F> {
                 self.cancel(slot);
             }
         }
-        is_alive
+        // A server may push events and never reply. The next connection, or the end of the channel, waits for this one.
+        let is_kept = !self.link.is_connected() && !self.is_idle() && self.calls.are_all_overdue();
+        is_alive && !is_kept
     }
 
     /// Queues a notice about a request.
