@@ -19,8 +19,7 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// A server that has bound its port, and accepts connections once [`listen`](Self::listen) is
-/// called.
+/// A server that has bound its port. Call [`listen`](Self::listen) to accept connections.
 ///
 /// # Examples
 ///
@@ -58,7 +57,7 @@ pub struct BoundServer {
 }
 
 impl BoundServer {
-    /// Returns the first listening address. If you set port 0, it has the assigned port.
+    /// Returns the first listening address. If you set port 0, it contains the assigned port.
     ///
     /// # Panics
     ///
@@ -137,7 +136,7 @@ impl BoundServer {
     ///
     /// # Errors
     ///
-    /// The errors of [`listen`](Self::listen).
+    /// Returns the errors of [`listen`](Self::listen).
     ///
     /// # Cancel safety
     ///
