@@ -89,9 +89,6 @@ impl Errors {
         });
         let errors = self.found.into_iter().map(Error::into_compile_error);
         // The path is first, because the item depends on the word, and rust-analyzer needs the path at one place.
-        let mut all = quote!(#(#completed)*);
-        all.extend(tokens);
-        all.extend(errors);
-        all
+        completed.chain([tokens]).chain(errors).collect()
     }
 }

@@ -29,6 +29,11 @@ impl Library {
         }
     }
 
+    /// Returns an item of that module, at `span`.
+    pub(crate) fn item_at(&self, item: &str, span: Span) -> LibraryPath<'_> {
+        self.path(item, span, span)
+    }
+
     /// Returns an item of that module, placed so that an error about the item covers all of `written`.
     pub(crate) fn item(&self, item: &str, written: &(impl ToTokens + ?Sized)) -> LibraryPath<'_> {
         self.path(item, start_of(written), end_of(written))

@@ -64,9 +64,10 @@ pub(crate) fn ident_at(name: &Ident, word: &str) -> Ident {
 pub(crate) fn alias(item_name: &Ident, alias: &str, ty: &Type) -> (TokenStream, TokenStream) {
     // The alias is declared at the item's name, so that rustc makes the same suggestion for the type here and there.
     let declared = ident_at(item_name, alias);
-    let used = Ident::new(alias, ty.span());
+    let (first, start) = (ty.span(), start_of(ty));
+    let used = Ident::new(alias, first);
     // An error covers a path up to its last token, which here is the empty `<>` at the end of the type.
-    let brackets = quote_spanned!(ty.span().located_at(end_of(ty))=> <>);
-    let declaration = quote_spanned!(start_of(ty)=> type #declared = #ty;);
-    (declaration, quote_spanned!(start_of(ty)=> #used #brackets))
+    let brackets = quote_spanned!(first.located_at(end_of(ty))=> <>);
+    let declaration = quote_spanned!(start=> type #declared = #ty;);
+    (declaration, quote_spanned!(start=> #used #brackets))
 }

@@ -1,14 +1,13 @@
 //! Clients for programs without `async`.
 //!
-//! [`Connection`] and [`Channel`] are like their namesakes in the root of the crate, with methods that block their
-//! thread. They bring their own tokio runtime, so there is nothing to set up. The client of a [module of
-//! functions](crate::server_protocol) has its methods over both.
+//! [`Connection`] and [`Channel`] are like their namesakes in the crate root, but their methods block the thread. They
+//! have their own tokio runtime. The client of a [module of functions](crate::server_protocol) works over both.
 //!
-//! Their methods return an error of the kind [`Runtime`](crate::ErrorKind::Runtime) in `async` code, where they would
-//! stop all other tasks of the thread. On a thread that may block, they work: in
+//! In `async` code, where they would stop all other tasks of the thread, the methods return an error of the kind
+//! [`Runtime`](crate::ErrorKind::Runtime). They work on a thread that may block: in
 //! [`spawn_blocking`](tokio::task::spawn_blocking), [`block_in_place`](tokio::task::block_in_place), and protocol
-//! functions with the option `blocking` on a multi-threaded runtime. They can be dropped everywhere. In a future inside of
-//! [`unconstrained`](tokio::task::unconstrained), which looks like such a thread, tokio panics instead.
+//! functions with the option `blocking` on a multi-threaded runtime. They can be dropped everywhere. In a future inside
+//! of [`unconstrained`](tokio::task::unconstrained), which looks like such a thread, tokio panics instead.
 //!
 //! # What is missing
 //!
@@ -25,13 +24,11 @@
 //!
 //! # Threads
 //!
-//! A call runs on the thread that makes it. The connections of all channels are served by one thread, `tcs-blocking`. The
-//! function of [`on_connect`](crate::client::ChannelOptions::on_connect) is `async` here, too: it prepares a
-//! [`tcs::Connection`](crate::Connection). It runs on `tcs-blocking`, except that
-//! [`connect_blocking`](crate::client::ChannelOptions::connect_blocking) runs it for the first connection on the thread
-//! that calls it. It must not block: all channels would wait.
+//! One thread, `tcs-blocking`, drives the connections of all channels. It also runs the function of
+//! [`on_connect`](crate::client::ChannelOptions::on_connect), which is `async` and must not block. Only for the first
+//! connection, [`connect_blocking`](crate::client::ChannelOptions::connect_blocking) runs it on the calling thread.
 //!
-//! Do not use channels in a child process of `fork`: it has no copy of the thread that serves them.
+//! Do not use channels in a child process of `fork`, which has no copy of this thread.
 //!
 //! # Examples
 //!

@@ -1,15 +1,14 @@
 //! The traits of protocols.
 //!
-//! The attributes implement [`ServerProtocol`] and [`ClientProtocol`]. You can also implement them by hand,
-//! with [`Context`]. [`wrap`] adds code around the function of a protocol. A [`Contract`] names the messages of a
-//! protocol, for clients. [`CallContract`] and [`CallOwned`] are bounds of the methods that call it; you never
-//! implement these two.
+//! The attributes implement [`ServerProtocol`] and [`ClientProtocol`]; you can also implement them by hand. [`wrap`]
+//! runs a [`Middleware`] around the function of a protocol. A [`Contract`] names the messages of a protocol for
+//! clients. [`CallContract`] and [`CallOwned`] are bounds of the methods that call it; you never implement them.
 //!
 //! # An existing protocol
 //!
-//! Choose the [framing](crate::framing) of the protocol. For its greeting and its error messages, use the options
-//! `greeting` and `reject_with`. To close the connection or to send no reply, return a [`Response`](crate::Response).
-//! This is a part of SMTP, and `examples/greeting.rs` has more of it:
+//! Choose the [framing](crate::framing) of the protocol. Set its greeting and its error messages with the options
+//! `greeting` and `reject_with`. To close the connection or send no reply, return a [`Response`](crate::Response). This
+//! is a part of SMTP; `examples/greeting.rs` has more of it:
 //!
 //! ```
 //! use tcs::{Rejection, Response, framing::CrlfLines, server_protocol};
@@ -47,32 +46,32 @@
 //!
 //! # Conversations
 //!
-//! A function can do more than reply once. It takes a handle as a parameter:
+//! A function that does more than reply once takes a handle as a parameter:
 //!
 //! | parameter | option of the attribute | for |
 //! |---|---|---|
 //! | [`push: Push<Chat>`](Push) | `push = Event<'_>` | events; [`PushGroup`] sends one to many peers |
 //! | [`mut out: Replies<'_, Rows>`](Replies) | `replies = Row<'_>` | a reply of many messages, called items |
 //! | [`mut more: Requests<'_, Upload>`](Requests) | `requests = Chunk<'_>` | further messages of the request, called chunks, or a block of bytes |
-//! | [`closed: Closed<'_>`](Closed) | | knowing that the peer has closed |
-//! | [`draining: Draining<'_>`](Draining) | | knowing that the server stops |
+//! | [`closed: Closed<'_>`](Closed) | | noticing that the peer has closed |
+//! | [`draining: Draining<'_>`](Draining) | | noticing that the server drains |
 //!
-//! A function that has its items as an iterator returns [`Response::many`](crate::Response::many) in place of
-//! `Replies`, and need not be `async`. One that returns [`Response::upgrade`](crate::Response::upgrade) takes its
-//! connection over, as for a tunnel.
+//! If the items come from an iterator, a function can return [`Response::many`](crate::Response::many) instead of
+//! taking `Replies`, and need not be `async`. To take over the connection, as for a tunnel, return
+//! [`Response::upgrade`](crate::Response::upgrade).
 //!
-//! `Chat`, `Rows` and `Upload` are the protocols: the types that the attribute makes. Each has one type of events, one of
-//! items and one of chunks, in its format. A protocol that is written by hand implements [`Pushes`], [`Streams`] and
-//! [`Receives`], and takes the handles from [`ConnectionInfo`].
+//! `Chat`, `Rows` and `Upload` are protocols: the types that the attribute generates. Each has one type of events, one
+//! of items and one of chunks. A protocol that is written by hand implements [`Pushes`], [`Streams`] and [`Receives`],
+//! and takes the handles from [`ConnectionInfo`].
 //!
-//! The messages of a connection have an order. Replies come in the order of the requests (except with
-//! [`Multiplexed`](crate::framing::Multiplexed)), and items directly before the reply that ends them. Events come in the
-//! order in which they are pushed, when the connection waits for a function or for a request. So an event that a function
-//! pushes to its own connection comes after its reply, and after the replies to requests that had arrived by then.
+//! Replies are sent in the order of the requests (except with [`Multiplexed`](crate::framing::Multiplexed)), and items
+//! directly before the reply that ends them. Events are sent in the order in which they are pushed, when the connection
+//! waits for a function or for a request. An event that a function pushes to its own connection is therefore sent after
+//! its reply, and after the replies to requests that had arrived by then.
 //!
-//! With [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed), a client can
-//! tell replies, items and events apart. With other framings, they look the same, and the messages themselves must say what
-//! they are, as in text protocols. Messages that are values, as with `Codec`, are replies only.
+//! With [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed), a client
+//! can tell replies, items and events apart. With other framings, they look the same, and their content must tell them
+//! apart, as in text protocols. With `Codec`, there are replies only.
 //!
 //! ```
 //! use tcs::{
@@ -114,9 +113,9 @@
 //!
 //! # A format of your own
 //!
-//! A format is a type without values. Implement [`Encode`] and [`Decode`] for each type that is a message in it.
-//! Functions can then return the type. For functions that return a [`Response`](crate::Response) or a `Result`,
-//! implement [`ReplyValue`](crate::format::ReplyValue), which names what the client receives:
+//! A format is an empty type. Implement [`Encode`] and [`Decode`] for each type that is a message in it. If functions
+//! return a [`Response`](crate::Response) or a `Result`, implement [`ReplyValue`](crate::format::ReplyValue) too, which
+//! names the type that the client receives:
 //!
 //! ```
 //! use std::fmt::{Display, Write as _};
@@ -185,7 +184,7 @@
 //! # Testing
 //!
 //! A protocol function is an ordinary function, so you can call it: `greet("Ann")`, or `add(1, &state, &mut session,
-//! &Peer::unnamed())`. To test what is on the wire, serve one end of a pipe in memory:
+//! &Peer::unnamed())`. To test the bytes on the wire, serve one end of an in-memory pipe:
 //!
 //! ```
 //! use tcs::{OnceServer, framing::Lines, server_protocol};
@@ -212,14 +211,14 @@
 //! # }
 //! ```
 //!
-//! The feature `testing` has a kit for more: the module `testing` serves any server in memory, scripts its peers, and cuts
-//! connections at every byte.
+//! - [`Connection::over`] creates a client on the other end. Over TCP, `port(0)` selects a free port, as in the example
+//!   of the [crate]; without `async`, use [`start()`].
+//! - Run a function that takes part in a [conversation](#conversations) on a [`TestConnection`].
+//! - With the feature `testing`, the module `testing` serves any server in memory, scripts its peers, and cuts
+//!   connections at every byte.
 //!
-//! A function that takes part in a [conversation](#conversations) runs on a [`TestConnection`].
-//!
-//! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example
-//! of the [crate]; without `async`, use [`start()`]. To test a protocol, a framing or a format written by hand,
-//! create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Input::new`], [`Frame::new`](crate::format::Frame::new) and
+//! To test a protocol, a framing or a format written by hand, create its inputs with [`ConnectionInfo::new`],
+//! [`Context::new`], [`Input::new`], [`Frame::new`](crate::format::Frame::new) and
 //! [`Writer::new`](crate::format::Writer::new).
 //!
 //! [`Connection::over`]: crate::Connection::over

@@ -25,10 +25,10 @@ pub(super) fn call(
     library: &Library,
     server: &ServerImpl<'_>,
     handler: &Handler<'_>,
-) -> (TokenStream, TokenStream) {
+) -> (Vec<TokenStream>, TokenStream) {
     let ident = &handler.function.sig.ident;
     let span = place_of(ident);
-    let mut extractions = TokenStream::new();
+    let mut extractions = Vec::new();
     let session = handler.parameters.session();
     let lends_session = session.is_some_and(|session| session.mutability.is_some());
     let sources = handler.parameters.iter().enumerate();
@@ -60,7 +60,7 @@ pub(super) fn call(
             let span = start_of(ty);
             let name = format_ident!("framing_{position}", span = span);
             let private = library.module(span);
-            extractions.extend(quote_spanned! {span=>
+            extractions.push(quote_spanned! {span=>
                 let mut #name = #private::LentFraming::<Self::Framing>::take(info);
             });
             let changed = library.item("ChangedFraming", ty);
@@ -77,7 +77,7 @@ pub(super) fn call(
                     <#ty as #from_session<'exchange, Self>>::from_session(self, &*session, info)?
                 }
             };
-            extractions.extend(quote_spanned!(span=> let #name = #value;));
+            extractions.push(quote_spanned!(span=> let #name = #value;));
             name.to_token_stream()
         }
     });

@@ -59,12 +59,15 @@ struct ClientExpansion<'a> {
 
 impl ClientExpansion<'_> {
     /// Writes the items of the implementation.
-    fn items(&self, reply: &TokenStream, checks: &TokenStream) -> TokenStream {
+    fn items(&self, reply: &TokenStream, checks: &[TokenStream]) -> TokenStream {
         let (options, ty, span) = (self.options, &self.client.ty, self.span);
         let at_item = place_of(ty.item_name);
         let of_server = |item| self.of_server(item, None);
-        let framing = of_server("Framing").unwrap_or_else(|| framing(options, at_item));
-        let format = of_server("Format").unwrap_or_else(|| format(options, at_item));
+        let [framing, format] = [
+            ("Framing", framing(options, at_item)),
+            ("Format", format(options, at_item)),
+        ]
+        .map(|(item, own)| of_server(item).unwrap_or_else(|| own.into_token_stream()));
         let greeting = options.given(OptionName::Greeting).is_some();
         let has_greeting = of_server("HAS_GREETING").unwrap_or_else(|| quote!(#greeting));
         let (prepare_request, process_reply) = (self.prepare_request(), self.process_reply());
@@ -84,7 +87,7 @@ impl ClientExpansion<'_> {
             const HAS_GREETING: bool = #has_greeting;
 
             fn prepare_request(&self) -> impl #private::Encode<Self::Format> {
-                #checks
+                #(#checks)*
                 #prepare_request
             }
 

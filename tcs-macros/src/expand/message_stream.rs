@@ -1,7 +1,7 @@
 //! Writes the implementations of the traits of messages beside requests and replies.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::quote_spanned;
+use quote::{ToTokens, quote_spanned};
 use syn::{Generics, Path};
 
 use super::protocol_type::or_unknown;
@@ -24,7 +24,7 @@ pub(super) fn implement(
     item_name: &Ident,
     applied: &TokenStream,
     generics: &Generics,
-    format: &TokenStream,
+    format: &dyn ToTokens,
 ) -> TokenStream {
     let kind = stream.kind;
     let message = or_unknown(stream.message.as_ref(), library, item_name);

@@ -44,9 +44,9 @@ pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
         ModelItem::WithoutType(function) => (*function, TokenStream::new()),
         ModelItem::Operations(operations) => return module(model, operations),
     };
-    let mut tokens = item::write_function(model.options, function);
-    tokens.extend(added);
-    tokens
+    [item::write_function(model.options, function), added]
+        .into_iter()
+        .collect()
 }
 
 /// Writes an item from which no protocol is made. A type becomes a protocol nevertheless, so that a server of it causes

@@ -11,12 +11,12 @@ use crate::{
 };
 
 /// Returns the framing that the options give, or the default at `span`.
-pub(super) fn framing(options: &Options, span: Span) -> TokenStream {
+pub(super) fn framing(options: &Options, span: Span) -> Box<dyn ToTokens + '_> {
     type_or(options.framing.as_ref(), "LengthPrefixed", options, span)
 }
 
 /// Returns the format that the options give, or the default at `span`.
-pub(super) fn format(options: &Options, span: Span) -> TokenStream {
+pub(super) fn format(options: &Options, span: Span) -> Box<dyn ToTokens + '_> {
     type_or(options.format.as_ref(), "Plain", options, span)
 }
 
@@ -36,12 +36,16 @@ pub(super) fn is_event(
     })
 }
 
-fn type_or(given: Option<&Type>, default: &str, options: &Options, span: Span) -> TokenStream {
-    let default = || {
-        let (private, default) = (options.library.module(span), Ident::new(default, span));
-        quote_spanned!(span=> #private::#default)
-    };
-    given.map_or_else(default, ToTokens::to_token_stream)
+fn type_or<'o>(
+    given: Option<&'o Type>,
+    default: &str,
+    options: &'o Options,
+    span: Span,
+) -> Box<dyn ToTokens + 'o> {
+    match given {
+        Some(ty) => Box::new(ty),
+        None => Box::new(options.library.item_at(default, span)),
+    }
 }
 
 /// The checks of a protocol's options that only the compiler can make.
@@ -52,8 +56,8 @@ fn type_or(given: Option<&Type>, default: &str, options: &Options, span: Span) -
 /// and evaluated where a program uses the protocol.
 #[derive(Default)]
 pub(super) struct OptionChecks {
-    pub(super) beside: TokenStream,
-    pub(super) in_use: TokenStream,
+    pub(super) beside: Vec<TokenStream>,
+    pub(super) in_use: Vec<TokenStream>,
 }
 
 impl OptionChecks {
@@ -64,7 +68,7 @@ impl OptionChecks {
         if !model.is_valid {
             return written;
         }
-        let options = model.options;
+        let (options, library) = (model.options, &model.options.library);
         let protocol = |is_in_use| {
             if is_in_use {
                 return quote!(Self);
@@ -74,65 +78,59 @@ impl OptionChecks {
             quote!(#name<#(#lifetimes),*>)
         };
         let is_generic = !param_idents(&ty.generics).is_empty();
-        let checks = [
-            rejection_check(options, &protocol(is_generic)),
-            upload_check(model, &protocol(is_generic)),
-        ];
-        written.add(checks, is_generic);
-        let is_in_use = is_generic || options.framing.is_none() && is_bounded;
-        written.add([pair_check(options, &protocol(is_in_use))], is_in_use);
+        if let Some(path) = &options.reject_with {
+            let error = library.item("reject_with_error", path);
+            let protocol = protocol(is_generic);
+            written.add(path, &quote!(#error::<#protocol>()), is_generic);
+        }
+        if let Some(upload) = upload_of(model) {
+            let error = library.item("upload_error", upload);
+            let protocol = protocol(is_generic);
+            written.add(upload, &quote!(#error::<#protocol>()), is_generic);
+        }
+        if let Some(given) = options.framing.as_ref().or(options.format.as_ref()) {
+            let is_in_use = is_generic || options.framing.is_none() && is_bounded;
+            let error = pair_error(options, given, &protocol(is_in_use));
+            written.add(given, &error, is_in_use);
+        }
         written
     }
 
-    fn add(&mut self, checks: impl IntoIterator<Item = Option<TokenStream>>, is_in_use: bool) {
-        for check in checks.into_iter().flatten() {
-            if is_in_use {
-                self.in_use.extend(quote!(const { #check }));
-            } else {
-                self.beside.extend(quote!(const _: () = #check;));
+    /// Adds a check that reports an error at `option`, if the expression `error` evaluates to one.
+    fn add(&mut self, option: &impl ToTokens, error: &TokenStream, is_in_use: bool) {
+        let check = quote_spanned! {start_of(option)=>
+            if let ::core::option::Option::Some(error) = #error {
+                ::core::panic!("{}", error)
             }
+        };
+        if is_in_use {
+            self.in_use.push(quote!(const { #check }));
+        } else {
+            self.beside.push(quote!(const _: () = #check;));
         }
     }
 }
 
-/// Writes the check of `reject_with`.
-fn rejection_check(options: &Options, protocol: &TokenStream) -> Option<TokenStream> {
-    let path = options.reject_with.as_ref()?;
-    let error = options.library.item("reject_with_error", path);
-    Some(check(path, &quote!(#error::<#protocol>())))
-}
-
-/// Writes the check of the framing of a module with an upload.
-fn upload_check(model: &Model<'_>, protocol: &TokenStream) -> Option<TokenStream> {
-    let ident = upload_of(model)?;
-    let error = model.options.library.item("upload_error", ident);
-    Some(check(ident, &quote!(#error::<#protocol>())))
-}
-
-/// Writes the check that the framing and the format belong together.
-fn pair_check(options: &Options, protocol: &TokenStream) -> Option<TokenStream> {
+/// Writes the error if the framing and the format do not belong together, at `given`, which is one of them.
+fn pair_error(options: &Options, given: &Type, protocol: &TokenStream) -> TokenStream {
     let (side, library) = (options.side, &options.library);
-    let given = options.framing.as_ref().or(options.format.as_ref())?;
     let error = match side {
         Side::Server => library.item("server_error", given),
         Side::Client => library.item("client_error", given),
     };
-    let trait_name = library.item(side.trait_name(), given);
     let span = start_of(given);
-    let private = library.module(span);
     // The types cannot be the same if one of them is a default.
-    let error = if options.framing.is_some() && options.format.is_some() {
-        quote_spanned! {span=> {
-            #[allow(unused_imports, reason = "it is for types that are not the same")]
-            use #private::OtherPair as _;
-            #error::<#protocol>(#private::Pair::<
-                <#protocol as #trait_name>::Framing, <#protocol as #trait_name>::Format,
-            >::IS_ONE_TYPE)
-        }}
-    } else {
-        quote_spanned!(span=> #error::<#protocol>(false))
-    };
-    Some(check(given, &error))
+    if options.framing.is_none() || options.format.is_none() {
+        return quote_spanned!(span=> #error::<#protocol>(false));
+    }
+    let (trait_name, private) = (library.item(side.trait_name(), given), library.module(span));
+    quote_spanned! {span=> {
+        #[allow(unused_imports, reason = "it is for types that are not the same")]
+        use #private::OtherPair as _;
+        #error::<#protocol>(#private::Pair::<
+            <#protocol as #trait_name>::Framing, <#protocol as #trait_name>::Format,
+        >::IS_ONE_TYPE)
+    }}
 }
 
 /// Returns the name of an operation that takes chunks, in a module with a framing.
@@ -144,13 +142,4 @@ fn upload_of<'a>(model: &Model<'a>) -> Option<&'a Ident> {
     let mut list = operations.list.iter();
     let upload = list.find(|operation| operation.takes_chunks())?;
     Some(&upload.handler.function.sig.ident)
-}
-
-/// Writes an expression that reports an error at `option`, if `error` evaluates to one.
-fn check(option: &impl ToTokens, error: &TokenStream) -> TokenStream {
-    quote_spanned! {start_of(option)=>
-        if let ::core::option::Option::Some(error) = #error {
-            ::core::panic!("{}", error)
-        }
-    }
 }

@@ -122,8 +122,9 @@ pub(super) fn message_item(
         .then(|| alias(protocol.item_name, &format!("__{name}"), message))
         .unzip();
     let used = path.unwrap_or_else(|| message.to_token_stream());
-    let name = Ident::new(name, start_of(message));
-    let item = quote_spanned!(start_of(message)=> type #name<'exchange> = #used;);
+    let span = start_of(message);
+    let name = Ident::new(name, span);
+    let item = quote_spanned!(span=> type #name<'exchange> = #used;);
     (declaration, item)
 }
 

@@ -50,7 +50,7 @@ impl Requirement {
 pub(super) struct TraitImpl<'a> {
     model: &'a Model<'a>,
     ty: &'a ProtocolType<'a>,
-    bounds: TokenStream,
+    bounds: Vec<TokenStream>,
     /// Whether there is a requirement on a type.
     is_bounded: bool,
     /// The checks beside the implementation.
@@ -97,14 +97,14 @@ impl<'a> TraitImpl<'a> {
         let library = &self.model.options.library;
         if !self.ty.generics.params.is_empty() {
             self.bounds
-                .extend(library.bound(kept, requirement.trait_name));
+                .push(library.bound(kept, requirement.trait_name));
             return;
         }
         let name = format!("__Kept{}", self.checks.len());
         let (declaration, path) = alias(self.ty.item_name, &name, kept);
         // The bound names the alias, because rustc would suggest `'tcs` for a lifetime that is hidden in the type.
         let bound = library.bound(&path, requirement.trait_name);
-        self.bounds.extend(quote!(for<'tcs> #bound));
+        self.bounds.push(quote!(for<'tcs> #bound));
         let check = library.item(requirement.check, kept);
         self.checks.push(quote_spanned! {start_of(kept)=>
             #declaration
@@ -117,7 +117,7 @@ impl<'a> TraitImpl<'a> {
     pub(super) fn write(
         &self,
         span: Span,
-        items: impl FnOnce(&TokenStream) -> TokenStream,
+        items: impl FnOnce(&[TokenStream]) -> TokenStream,
     ) -> TokenStream {
         let (model, ty) = (self.model, self.ty);
         let (bounds, checks) = (&self.bounds, &self.checks);
@@ -130,14 +130,14 @@ impl<'a> TraitImpl<'a> {
         let OptionChecks { beside, in_use } = OptionChecks::of(model, ty, self.is_bounded);
         let items = items(&in_use);
         quote_spanned! {span=>
-            #beside
+            #(#beside)*
             #(#checks)*
 
             #[automatically_derived]
             #keyword #impl_generics #private::#trait_name for #name #type_generics
             where
                 #(#predicates,)*
-                #bounds
+                #(#bounds)*
             {
                 #items
             }

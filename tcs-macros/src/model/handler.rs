@@ -7,7 +7,6 @@ use syn::{Generics, PatType, Token, Type, parse_quote, spanned::Spanned as _};
 use super::{
     generics,
     message::{resolve_message, resolve_type},
-    message_stream::StreamKind,
     parameter::{self, Role},
     protocol_type::Field,
 };
@@ -89,15 +88,15 @@ impl<'a> Handler<'a> {
 
     /// Reports a handle of the protocol with this name that a plain `fn` cannot use, because each of its methods waits.
     pub(super) fn check_handles_can_wait(&self, protocol: &str, errors: &mut Errors) {
-        // If the body has an `.await`, rustc reports that.
-        if self.kind != CallKind::Sync || mentions_word(&self.function.body, "await") {
+        if self.kind != CallKind::Sync {
             return;
         }
-        for kind in [StreamKind::ITEMS, StreamKind::CHUNKS] {
-            let handles = kind.handles;
+        for handle in ["Replies", "Requests"] {
             for parameter in self.function.parameters() {
-                if is_handle(&parameter.ty, handles, protocol) {
-                    let handle = handles.join("");
+                // If the body has an `.await`, rustc reports that.
+                if is_handle(&parameter.ty, &[handle], protocol)
+                    && !mentions_word(&self.function.body, "await")
+                {
                     let message =
                         format_args!("`{handle}` waits for the peer: write `async` before `fn`");
                     errors.at(&parameter.ty, message);

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The helper attributes.
-const HELPERS: &[(&str, Role)] = &[
+const HELPERS: [(&str, Role); 5] = [
     ("state", Role::State),
     ("session", Role::Session),
     ("framing", Role::Framing),
@@ -29,9 +29,10 @@ const CFG: &str = "a parameter cannot be conditional: remove the `#[cfg]`";
 
 /// Returns the helper attribute that a word names, or probably means.
 fn meant(word: &Ident) -> Option<(&'static str, Role)> {
-    let names: Vec<_> = HELPERS.iter().map(|(name, _)| *name).collect();
-    let nearest = nearest(&word.to_string(), &names)?;
-    HELPERS.iter().copied().find(|(name, _)| *name == nearest)
+    let names = HELPERS.map(|(name, _)| name);
+    let word = word.to_string();
+    let meant = nearest(&word, &names)?;
+    HELPERS.into_iter().find(|(name, _)| *name == meant)
 }
 
 /// Returns `true` if an attribute declares a session, misspelt or not.

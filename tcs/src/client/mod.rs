@@ -1,7 +1,7 @@
 //! Clients and their options.
 //!
-//! [`Client`](crate::Client) is for one exchange, and [`Connection`](crate::Connection) for many exchanges of one task.
-//! Many tasks can share a [`Channel`](crate::Channel), which reconnects.
+//! See [choosing a client](crate#choosing-a-client) for the differences between [`Client`](crate::Client),
+//! [`Connection`](crate::Connection) and [`Channel`](crate::Channel).
 //!
 //! # More than one request, or one reply
 //!
@@ -12,11 +12,11 @@
 //! | pushes events | [`next_event`](crate::Connection::next_event), between calls | [`subscribe`](crate::Channel::subscribe) and [`events`](crate::Channel::events), which return [`Events`] |
 //! | pushes events between replies, or is used by two tasks | [`split`](crate::Connection::split), which returns a [`Sender`] and a [`Receiver`] | – |
 //!
-//! Replies come in the order of the requests, so a long stream delays the replies after it. Give it a connection of its
-//! own, or use the framing [`Multiplexed`](crate::framing::Multiplexed), which has no uploads yet. A call that expects
-//! one reply and gets a stream returns an error of the kind [`Reply`](crate::ErrorKind::Reply).
+//! Replies arrive in the order of the requests, so a long stream delays later replies. Use a separate connection for
+//! it, or the framing [`Multiplexed`](crate::framing::Multiplexed), which has no uploads yet. A call that expects one
+//! reply and receives a stream returns an error of the kind [`Reply`](crate::ErrorKind::Reply).
 //!
-//! Events arrive at any time. They are kept in order until they are received, up to
+//! Events may arrive at any time, and are kept in order until you receive them, up to
 //! [`max_queued_events`](ConnectOptions::max_queued_events).
 //!
 //! [`LengthPrefixed`](crate::framing::LengthPrefixed) and `Multiplexed` distinguish items, events and replies. With

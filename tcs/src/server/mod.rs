@@ -1,8 +1,8 @@
 //! The servers, their settings and their reports.
 //!
-//! The three servers differ in how many connections they serve at a time, and in when they return.
+//! The three servers differ in how many connections they serve at once, and in when they return.
 //!
-//! | type | connections at a time | returns when |
+//! | type | connections at once | returns when |
 //! |---|---|---|
 //! | [`OnceServer`](crate::OnceServer) | one, for one request; connections that end without one are ignored | that request is answered or rejected |
 //! | [`IterativeServer`](crate::IterativeServer) | one; others wait in the backlog | stopped |
@@ -24,8 +24,8 @@
 //!
 //! # What becomes of a function
 //!
-//! A function cannot be interrupted while it computes or runs under `blocking`. An `async` function
-//! is dropped at the `.await` where it waits:
+//! A function that waits is dropped at its `.await` when one of these events happens. A function that computes, or runs
+//! under `blocking`, cannot be interrupted:
 //!
 //! | event | a waiting function is dropped | a computing or blocking function ends first |
 //! |---|---|---|
@@ -36,32 +36,29 @@
 //! | the function takes longer than [`request_timeout`](Server::request_timeout) (none) | at once; the peer receives *timed out* | its reply is sent |
 //! | the server drains | after [`drain_timeout`](Server::drain_timeout) (30 s) | the report counts its request as aborted |
 //!
-//! The limit `request_timeout` of a function with [`Replies`](crate::protocol::Replies) is for each item. A function that takes
-//! [`Closed`](crate::protocol::Closed) as a parameter knows when its peer has closed, and can return before it is dropped.
-//!
-//! A server that is stopped drains at once, or after [`lame_duck`](Server::lame_duck). A function that takes
-//! [`Draining`](crate::protocol::Draining) as a parameter knows when the drain begins, and can return before it is dropped.
+//! For a function with [`Replies`](crate::protocol::Replies), `request_timeout` applies to each item. To return before
+//! it is dropped, a function can take [`Closed`](crate::protocol::Closed), which is ready when the peer has closed, or
+//! [`Draining`](crate::protocol::Draining), which is ready when the drain begins.
 //!
 //! A reply counts as sent once the operating system has accepted it. A peer that leaves without reading a reply loses
-//! it. If that matters, have the protocol acknowledge replies.
+//! it. If that matters, let the protocol acknowledge replies.
 //!
 //! # Fairness
 //!
-//! A connection processes requests for up to 100 µs at a time. It then sends the replies that are
-//! ready, and yields to other connections, timers and signals. So the first replies to many
-//! requests do not wait for the last, and a peer that never stops sending does not starve others. A
-//! single call is never interrupted: run a function that computes for long under `blocking`.
+//! A connection processes requests for up to 100 µs at a time. It then sends the replies that are ready, and yields to
+//! other connections, timers and signals, so a peer that never stops sending does not starve them. A single call is
+//! never interrupted: use the option `blocking` for a long computation.
 //!
 //! # Memory
 //!
-//! Buffers grow with the bytes that arrive. Each thread keeps up to 4 MiB of unused buffers for further requests,
-//! up to 14 MiB if they have grown to different sizes, 2 MiB for short messages, and one buffer between 128 KiB and 2 MiB.
-//! Other buffers of more than 128 KiB are freed when their connection waits, but glibc can keep freed memory. With the
-//! environment variable `MALLOC_MMAP_THRESHOLD_=131072`, glibc keeps less: see
+//! Buffers grow with the bytes that arrive. Each thread keeps up to 4 MiB of unused buffers (up to 14 MiB if they have
+//! grown to different sizes), 2 MiB for short messages, and one buffer between 128 KiB and 2 MiB. Other buffers of more
+//! than 128 KiB are freed when their connection waits, but glibc may keep the freed memory. It keeps less with the
+//! environment variable `MALLOC_MMAP_THRESHOLD_=131072`: see
 //! [`SECURITY.md`](https://docs.rs/crate/tcs/latest/source/SECURITY.md).
 //!
-//! If the system has no memory for a large buffer, as with `ulimit -v`, that ends a request or a connection, as above.
-//! An allocation that fails anywhere else, also in your code and for the values that it takes, ends the process.
+//! If the system has no memory for a large buffer, as with `ulimit -v`, a request or a connection ends, as above. Any
+//! other failed allocation, including those of your code, ends the process.
 
 // The design: ARCHITECTURE.md, "The life of a server's connection".
 

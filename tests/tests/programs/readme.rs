@@ -31,8 +31,8 @@ fn programs_are_those_of_the_examples() {
             README,
             vec![
                 include_str!("../../../examples/greet_server.rs"),
-                include_str!("../../../examples/shop.rs"),
                 include_str!("../../../examples/greet_client.rs"),
+                include_str!("../../../examples/shop.rs"),
                 include_str!("../../../examples/room.rs"),
             ],
         ),

@@ -55,7 +55,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
             let private = options.library.module(span);
             // This future does not hold a reply that is no iterator while it waits, so such a reply need not be `Send`.
             return quote_spanned! {span=>
-                #extractions
+                #(#extractions)*
                 #[allow(unused_imports, reason = "an iterator has a method of its own")]
                 use #private::AnyAnswer as _;
                 let sending = match #private::Answer(#value).send(info) {
@@ -67,7 +67,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
                 sending.await
             };
         }
-        quote_spanned!(span=> #extractions ::core::result::Result::Ok(#value))
+        quote_spanned!(span=> #(#extractions)* ::core::result::Result::Ok(#value))
     });
     let implementation = expansion.implementation(&messages, answer);
     let (_, type_generics, _) = ty.generics.split_for_impl();
@@ -163,7 +163,7 @@ impl<'a> ServerExpansion<'a> {
             call(&self.model.options.library, self.server, &operation.handler);
         quote_spanned! {place_of(&operation.handler.function.sig.ident)=>
             #request::#message => {
-                #extractions
+                #(#extractions)*
                 ::core::result::Result::Ok(#reply::#variant(#value))
             }
         }
@@ -243,13 +243,14 @@ impl<'a> ServerExpansion<'a> {
     }
 
     fn stubs(&self) -> TokenStream {
-        let stub = quote_spanned!(place_of(self.server.ty.item_name)=> ::core::unimplemented!());
+        let at_item = place_of(self.server.ty.item_name);
+        let stub = quote_spanned!(at_item=> ::core::unimplemented!());
         let open_session = self.open_session(Some(&stub));
-        let process_request = self.process_request(None, &stub);
+        let process_request = self.process_request(&[], &quote_spanned!(at_item=> async { #stub }));
         quote!(#open_session #process_request)
     }
 
-    fn methods(&self, checks: &TokenStream, answer: &TokenStream) -> TokenStream {
+    fn methods(&self, checks: &[TokenStream], answer: &TokenStream) -> TokenStream {
         let span = self.span;
         let half_close = self.model.options.given(OptionName::HalfClose);
         let ends =
@@ -269,7 +270,15 @@ impl<'a> ServerExpansion<'a> {
         let framing_value = self.framing_value();
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
         let open_session = self.open_session(self.initial_session().as_ref());
-        let process_request = self.process_request(Some(checks), answer);
+        let at_item = place_of(self.server.ty.item_name);
+        // A function that does not wait needs no coroutine, which takes the compiler several times as long as a closure.
+        let body = if self.server.waits {
+            quote_spanned!(at_item=> async move { #answer })
+        } else {
+            let at_once = self.model.options.library.item_at("at_once", at_item);
+            quote_spanned!(at_item=> #at_once(move || { #answer }))
+        };
+        let process_request = self.process_request(checks, &body);
         quote_spanned! {span=>
             #ends
             #waits
@@ -323,7 +332,7 @@ impl<'a> ServerExpansion<'a> {
         })
     }
 
-    fn process_request(&self, checks: Option<&TokenStream>, answer: &TokenStream) -> TokenStream {
+    fn process_request(&self, checks: &[TokenStream], body: &TokenStream) -> TokenStream {
         let (private, at_item) = (&self.private, place_of(self.server.ty.item_name));
         // The trait requires that the future is `Send`. A second requirement here would take the compiler twice as
         // long.
@@ -332,20 +341,13 @@ impl<'a> ServerExpansion<'a> {
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
             >
         };
-        // A function that does not wait needs no coroutine, which takes the compiler several times as long as a closure.
-        let body = if self.server.waits || checks.is_none() {
-            quote_spanned!(at_item=> async move { #answer })
-        } else {
-            let private = self.model.options.library.module(at_item);
-            quote_spanned!(at_item=> #private::at_once(move || { #answer }))
-        };
         quote_spanned! {self.span=>
             fn process_request<'exchange>(
                 &'exchange self,
                 context: #private::Context<'exchange, Self::Session>,
                 request: Self::Request<'exchange>,
             ) -> #future {
-                #checks
+                #(#checks)*
                 let #private::Context { info, session, .. } = context;
                 #body
             }

@@ -38,7 +38,7 @@ use crate::{
         registry::{AbortReason, Registration},
         shared::Shared,
         tally::Unsent,
-        time::{Deadline, Limit, Millis},
+        time::{ClockTime, Deadline, Limit},
     },
     transport::{DynHandshake, StartedTls, Stream},
 };
@@ -371,7 +371,7 @@ impl Io {
 
     /// Returns when the frame in `read`, which has arrived in part, must be complete because others wait for its memory.
     #[cold]
-    fn memory_deadline(&mut self, read: &ReadBuffer, now: Millis) -> Deadline {
+    fn memory_deadline(&mut self, read: &ReadBuffer, now: ClockTime) -> Deadline {
         if !self.clocks.frame.is_running() {
             // The last wait was for another frame.
             self.clocks.memory.stop();

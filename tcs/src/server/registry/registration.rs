@@ -14,7 +14,7 @@ use super::{
         probe::SchedulerProbe,
         rejected::TOO_OLD,
         tally::{EventTally, Tally},
-        time::{Deadline, Millis},
+        time::{ClockTime, Deadline},
     },
     Registry,
     entry::{ConnectionEntry, Flags},
@@ -45,8 +45,6 @@ pub(in crate::server) struct Registration {
     /// A copy of the waker in the entry.
     pub(super) waker: Waker,
     pub(super) id: u64,
-    /// The end of `max_connection_age`.
-    pub(super) retires: Deadline,
 }
 
 impl Registration {
@@ -57,7 +55,13 @@ impl Registration {
         local_addr: Option<SocketAddr>,
     ) -> ConnectionInfo {
         let server = Arc::clone(&self.registry.context);
-        ConnectionInfo::of(peer, local_addr, self.id, self.retires.as_millis(), server)
+        ConnectionInfo::of(
+            peer,
+            local_addr,
+            self.id,
+            self.entry.retires.as_millis(),
+            server,
+        )
     }
 
     pub(in crate::server) fn tally(&self) -> &Tally {
@@ -95,8 +99,8 @@ impl Registration {
     ///
     /// The result is the latest possible time, because the clock may lag, and no limit must end early because of that.
     #[inline]
-    pub(in crate::server) fn now(&self) -> Millis {
-        NonZero::new(self.registry.latest()).unwrap_or(Millis::MIN)
+    pub(in crate::server) fn now(&self) -> ClockTime {
+        NonZero::new(self.registry.latest()).unwrap_or(ClockTime::MIN)
     }
 
     /// Returns `true` if the deadline had passed at the last sweep.
@@ -144,7 +148,7 @@ impl Registration {
 
     /// Sets when the connection began to wait for a request, until its next wait.
     #[inline]
-    pub(in crate::server) fn set_idle_since(&self, began: Millis) {
+    pub(in crate::server) fn set_idle_since(&self, began: ClockTime) {
         self.entry.set_idle_since(began);
     }
 
@@ -203,7 +207,6 @@ impl Drop for Registration {
         // The entry and its numbers move to the totals under one lock, so a report always adds up.
         let mut inner = lock(&self.registry.inner);
         inner.entries.remove(&self.id);
-        inner.retirements.remove(&(self.retires, self.id));
         inner.totals.requests += self.entry.tally.requests().ended();
         inner.totals.bytes += self.entry.tally.bytes();
         if self.is_aborted() {
