@@ -69,9 +69,8 @@ impl Errors {
         self.left_to_rustc = true;
     }
 
-    /// Returns `true` if there is no error, so that the generated code may call the functions.
-    pub(crate) fn may_call_functions(&self) -> bool {
-        // A call of a function with an error would cause a further error.
+    /// Returns `true` if there is no error, not even one that rustc reports.
+    pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty() && !self.left_to_rustc
     }
 

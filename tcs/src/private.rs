@@ -10,7 +10,7 @@ pub use crate::format::protobuf::ProstMessage;
 pub use crate::macro_support::{
     operations::{
         Argument, Arguments, Choice, ChosenFormat, ExtractorCheck, FormatCheck, Message,
-        NoExtractor, OperationReply, OperationsFormat, UnfitFormat, another_operation,
+        ExtractorCheckFallback, OperationReply, OperationsFormat, FormatCheckFallback, another_operation,
         assert_operations_format, no_such_item, read_arguments, read_message,
     },
     values::NoFormat,
@@ -33,17 +33,17 @@ pub use crate::{
     framing::{HasIds, LengthPrefixed},
     limit::{client_error, reject_with_error, server_error, upload_error},
     macro_support::{
-        answer::{Answer, AnyAnswer},
+        answer::{Answer, AnswerFallback},
         bounds::{
             CallsOver, ChangedFraming, CloneArgument, DefaultSession, FromContextAlone, ReplyCheck,
-            SameSession, SendField, SharedSession, State, UnreadReply, WithFraming,
+            SameSession, SendField, SharedSession, State, ReplyCheckFallback, WithFraming,
             assert_send_field, assert_shared_session, assert_state,
         },
         options,
-        pair::{OtherPair, Pair},
+        pair::{PairFallback, Pair},
         values::{
-            AnyGreeting, Encoded, FieldReference, FieldValue, Greeting, Hidden, Shown, Unknown,
-            Unshown, at_once, encoder, in_words, send,
+            GreetingFallback, Encoded, FieldValueFallback, FieldValue, Greeting, Hidden, Shown, Unknown,
+            ShownFallback, at_once, encoder, in_words, send,
         },
     },
     protocol::{

@@ -6,14 +6,13 @@ use syn::Generics;
 
 use super::names::variable;
 use crate::{
-    library::Library,
     model::{
         generics,
         handler::{CallKind, Handler, ParameterSource, Session},
         protocol_type::Field,
         server::ServerImpl,
     },
-    spans::{place_of, start_of},
+    spans::{Library, place_of, start_of},
     syntax::{bare, is_unsized, same_tokens},
 };
 

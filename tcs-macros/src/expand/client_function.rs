@@ -8,7 +8,7 @@ use syn::{Expr, ReturnType, Type};
 
 use super::{
     call::function_call,
-    encoder::encoder,
+    encoder,
     options::{format, framing},
     protocol_type::{declare, message_item, or_unknown},
     trait_impl::{Requirement, TraitImpl},
@@ -63,11 +63,8 @@ impl ClientExpansion<'_> {
         let (options, ty, span) = (self.options, &self.client.ty, self.span);
         let at_item = place_of(ty.item_name);
         let of_server = |item| self.of_server(item, None);
-        let [framing, format] = [
-            ("Framing", framing(options, at_item)),
-            ("Format", format(options, at_item)),
-        ]
-        .map(|(item, own)| of_server(item).unwrap_or_else(|| own.into_token_stream()));
+        let framing = of_server("Framing").unwrap_or_else(|| framing(options, at_item));
+        let format = of_server("Format").unwrap_or_else(|| format(options, at_item));
         let greeting = options.given(OptionName::Greeting).is_some();
         let has_greeting = of_server("HAS_GREETING").unwrap_or_else(|| quote!(#greeting));
         let (prepare_request, process_reply) = (self.prepare_request(), self.process_reply());
@@ -164,7 +161,7 @@ impl ClientExpansion<'_> {
         let encoder = self.request_encoder(request, request.to_token_stream());
         quote_spanned! {span=>
             #[allow(unused_imports, reason = "a protocol may have no field, or none by reference")]
-            use #private::FieldReference as _;
+            use #private::FieldValueFallback as _;
             #(let #names = #private::FieldValue(&self.#names).get();)*
             #encoder
         }
@@ -246,7 +243,7 @@ impl ClientExpansion<'_> {
         let types = quote_spanned!(start_of(reply)=> #sent<'_>, Self::Reply<'_>, Self::Format);
         Some(quote_spanned! {start_of(reply)=>
             #[allow(unused_imports, reason = "it is for replies that cannot be read")]
-            use #private::UnreadReply as _;
+            use #private::ReplyCheckFallback as _;
             #check::<#types>::assert();
         })
     }

@@ -1,17 +1,14 @@
 //! Writes the implementations of the traits of messages beside requests and replies.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens, quote_spanned};
+use quote::quote_spanned;
 use syn::{Generics, Path};
 
 use super::protocol_type::or_unknown;
 use crate::{
-    library::Library,
-    model::{
-        generics::predicates,
-        message_stream::{MessageStream, StreamKind},
-    },
-    spans::{ident_at, start_of},
+    model::{generics::predicates, message::MessageStream},
+    options::StreamKind,
+    spans::{Library, ident_at, start_of},
 };
 
 /// Implements the trait of one kind of messages for the type `applied`, which has `generics`. `item_name` is the
@@ -24,7 +21,7 @@ pub(super) fn implement(
     item_name: &Ident,
     applied: &TokenStream,
     generics: &Generics,
-    format: &dyn ToTokens,
+    format: &TokenStream,
 ) -> TokenStream {
     let kind = stream.kind;
     let message = or_unknown(stream.message.as_ref(), library, item_name);

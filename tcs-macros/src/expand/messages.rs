@@ -11,13 +11,12 @@ use super::{
     protocol_type::{allowance, debug, kept_attrs},
 };
 use crate::{
-    library::Library,
     model::{
-        message_stream::MessageStream,
+        message::MessageStream,
         operations::{Argument, Operation, Operations},
     },
     options::{OptionName, Options},
-    spans::{alias, ident_at, start_of},
+    spans::{Library, alias, ident_at, start_of},
     syntax::lifetimes::{self, ELIDED, EXCHANGE, MESSAGE, STATIC},
 };
 
@@ -135,7 +134,7 @@ fn debug_of_enums(list: &[Operation<'_>], library: &Library) -> TokenStream {
         #[allow(unused_imports, reason = "all values may have `Debug`")]
         #allowance
         const _: () = {
-            use #private::Unshown as _;
+            use #private::ShownFallback as _;
 
             #[automatically_derived]
             impl ::core::fmt::Debug for #request {
@@ -343,7 +342,7 @@ fn checked_format(
     let messages = quote_spanned!(start_of(format)=> self::#request, self::#reply);
     let check = quote_spanned! {start_of(format)=>
         #[allow(unused_imports, reason = "it is for formats that are not fit")]
-        use #private::UnfitFormat as _;
+        use #private::FormatCheckFallback as _;
         #declaration
         const _: fn() = #assert_format::<#path, #messages>;
     };

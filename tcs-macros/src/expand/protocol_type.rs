@@ -6,9 +6,8 @@ use syn::{Attribute, Generics, Type, TypeSlice, ext::IdentExt as _, parse_quote}
 
 use super::in_clippy;
 use crate::{
-    library::Library,
     model::protocol_type::{Field, ProtocolType},
-    spans::{alias, ident_at, place_of, start_of},
+    spans::{Library, alias, ident_at, place_of, start_of},
     syntax::{is_named, is_value, lifetimes},
 };
 

@@ -5,7 +5,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Type, TypeParam};
 
-use super::options::OptionChecks;
+use super::checks::OptionChecks;
 use crate::{
     model::{Model, generics::predicates, protocol_type::ProtocolType},
     spans::{alias, ident_at, start_of},

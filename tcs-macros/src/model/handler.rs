@@ -200,9 +200,7 @@ impl Parameters {
                     request = None;
                 }
                 // There is an error already. A reference is probably a state, whose field the program names.
-                Role::Plain | Role::Unclear
-                    if !is_known && has_request && !errors.may_call_functions() =>
-                {
+                Role::Plain | Role::Unclear if !is_known && has_request && !errors.is_empty() => {
                     if let Type::Reference(_) = bare(ty) {
                         parameters.resolve_one(Role::State, parameter, &mut Errors::default());
                     }

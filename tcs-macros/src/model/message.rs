@@ -1,12 +1,18 @@
-//! Resolves the types of messages and of stored values.
+//! Resolves the types of messages and of stored values: of requests and replies, and of the events, items and chunks that
+//! options declare.
 
 use quote::ToTokens as _;
-use syn::Type;
+use syn::{Path, Type};
 
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{bare, find_keyword, is_unsized, lifetimes},
+    options::{OptionName, Options, StreamKind},
+    syntax::{
+        bare, find_keyword, is_unsized,
+        lifetimes::{self, ITEM},
+        text_of,
+    },
 };
 
 /// Returns the type of a message, unless no message can have this type. `what` is a request or a reply.
@@ -73,13 +79,13 @@ pub(super) fn resolve_output(
         return None;
     }
     // A type of the user's may have the name of one of these traits, but has no such argument.
-    let text = output.to_token_stream().to_string();
-    if text.contains("Future < Output =") {
+    let text = text_of(output.to_token_stream());
+    if text.contains("Future<Output =") {
         let message = "a function that waits is an `async fn`: write it so, with what it returns";
         errors.at(&output, message);
         return None;
     }
-    let is_iterator = ["Iterator < Item =", "Stream < Item ="];
+    let is_iterator = ["Iterator<Item =", "Stream<Item ="];
     if is_iterator.iter().any(|written| text.contains(written))
         && let Some(keyword) = find_keyword(&output, &["impl", "dyn"])
     {
@@ -89,4 +95,78 @@ pub(super) fn resolve_output(
         return None;
     }
     resolve_type(&output, what, errors).cloned()
+}
+
+/// The messages of one kind.
+pub(crate) struct MessageStream {
+    pub(crate) kind: &'static StreamKind,
+    /// The type, or `None` if it has an error. Its lifetimes are [`ITEM`].
+    pub(crate) message: Option<Type>,
+    /// Tells events from replies.
+    pub(crate) is_push: Option<Path>,
+}
+
+impl MessageStream {
+    /// Resolves the messages of these kinds that the options declare.
+    pub(super) fn of_options(
+        kinds: &[&'static StreamKind],
+        options: &Options,
+        errors: &mut Errors,
+    ) -> Vec<Self> {
+        check_is_push(options, errors);
+        let is_given = |kind: &&&StreamKind| options.given(kind.option).is_some();
+        let streams = kinds.iter().filter(is_given).map(|kind| {
+            let is_push = options.is_push.clone();
+            Self {
+                is_push: is_push.filter(|_| *kind == StreamKind::EVENTS),
+                ..Self::new(kind, kind.written(options), errors)
+            }
+        });
+        streams.collect()
+    }
+
+    /// Resolves messages. `written` is `None` if their type did not parse, and the error is reported already.
+    pub(super) fn new(
+        kind: &'static StreamKind,
+        written: Option<&Type>,
+        errors: &mut Errors,
+    ) -> Self {
+        Self {
+            kind,
+            message: written.and_then(|ty| resolve_streamed(kind, ty, errors)),
+            is_push: None,
+        }
+    }
+}
+
+fn check_is_push(options: &Options, errors: &mut Errors) {
+    if let (Some(word), None) = (
+        options.given(OptionName::IsPush),
+        options.given(OptionName::Push),
+    ) {
+        let message = "`is_push` tells events from replies: add `push = Event<'_>`";
+        errors.at(word, message);
+    }
+}
+
+/// Returns the type of a message, unless no message can have this type.
+fn resolve_streamed(kind: &'static StreamKind, ty: &Type, errors: &mut Errors) -> Option<Type> {
+    let what = kind.one;
+    let inner = bare(ty);
+    if is_unsized(inner) {
+        errors.at(
+            inner,
+            format_args!("{what} has a known size: write a `&` before it"),
+        );
+        return None;
+    }
+    let ty = resolve_type(ty, what, errors)?;
+    let mut named = lifetimes::find_borrowed(ty);
+    named.retain(|lifetime| lifetime.ident != "_");
+    for lifetime in &named {
+        let message =
+            format_args!("`{lifetime}` is declared nowhere: write `'_` where {what} borrows");
+        errors.at(lifetime, message);
+    }
+    named.is_empty().then(|| lifetimes::unify(ty, ITEM))
 }

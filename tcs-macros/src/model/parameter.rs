@@ -7,7 +7,7 @@ use syn::{Attribute, Pat, PatType, Path, Type, TypeReference, ext::IdentExt as _
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{bare, is_handle, is_one_of, nearest, upper_camel},
+    syntax::{bare, is_handle, is_one_of, nearest, text_of, upper_camel},
 };
 
 /// The helper attributes.
@@ -118,12 +118,9 @@ fn resolve_helper(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
     if attr.path().is_ident(meant) {
         check_empty(attr, errors);
     } else {
-        let written = attr.path().to_token_stream().to_string().replace(' ', "");
-        let help = format_args!("did you mean `#[{meant}]`?");
-        errors.at(
-            attr.path(),
-            format_args!("unknown attribute `#[{written}]`: {help}"),
-        );
+        let written = text_of(attr.path().to_token_stream());
+        let message = format_args!("unknown attribute `#[{written}]`: did you mean `#[{meant}]`?");
+        errors.at(attr.path(), message);
     }
     role
 }
@@ -174,7 +171,7 @@ pub(super) fn is_shared(parameter: &PatType, errors: &mut Errors) -> bool {
         return false;
     }
     // An earlier error may be that there are no events.
-    if !is_group || errors.may_call_functions() {
+    if !is_group || errors.is_empty() {
         let message = format_args!("all connections share a `{name}`: write `#[state]` before it");
         errors.at(&parameter.ty, message);
     }

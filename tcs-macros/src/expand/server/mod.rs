@@ -1,15 +1,14 @@
 //! Writes the implementation of `ServerProtocol`.
 
 mod expressions;
-mod extractors;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 
-use self::extractors::extractor_checks;
 use super::{
     call::call,
+    checks::extractor_checks,
     message_stream,
     messages::contract_item,
     names::{public_name, request_variant},
@@ -18,17 +17,15 @@ use super::{
     trait_impl::{Requirement, TraitImpl},
 };
 use crate::{
-    library::LibraryPath,
     model::{
         Model, ModelItem,
-        concurrency::Concurrency,
         generics::predicates,
         handler::Session,
         operations::{Operation, Operations},
-        server::{ServerFunction, ServerImpl},
+        server::{Concurrency, ServerFunction, ServerImpl},
     },
     options::OptionName,
-    spans::{place_of, start_of},
+    spans::{LibraryPath, place_of, start_of},
 };
 
 /// Writes the protocol of a function.
@@ -57,7 +54,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
             return quote_spanned! {span=>
                 #(#extractions)*
                 #[allow(unused_imports, reason = "an iterator has a method of its own")]
-                use #private::AnyAnswer as _;
+                use #private::AnswerFallback as _;
                 let sending = match #private::Answer(#value).send(info) {
                     ::core::ops::ControlFlow::Break(reply) => {
                         return ::core::result::Result::Ok(reply);
@@ -275,8 +272,8 @@ impl<'a> ServerExpansion<'a> {
         let body = if self.server.waits {
             quote_spanned!(at_item=> async move { #answer })
         } else {
-            let at_once = self.model.options.library.item_at("at_once", at_item);
-            quote_spanned!(at_item=> #at_once(move || { #answer }))
+            let private = self.model.options.library.module(at_item);
+            quote_spanned!(at_item=> #private::at_once(move || { #answer }))
         };
         let process_request = self.process_request(checks, &body);
         quote_spanned! {span=>

@@ -1,4 +1,4 @@
-//! Checks the handles in parameters, such as `Push<Chat>`. A handle names its protocol, and needs an option.
+//! Corrects the handles in parameters, such as `Push<Chat>`. A handle names its protocol, and needs an option.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens as _;
@@ -10,11 +10,10 @@ use syn::{
     visit_mut::{self, VisitMut},
 };
 
-use super::{message_stream::StreamKind, operation_attrs::written_stream};
+use super::{Function, Item, Module, ModuleItem};
 use crate::{
     errors::Errors,
-    item::{Function, Item, Module, ModuleItem},
-    options::{Options, Side},
+    options::{Options, Side, StreamKind},
     syntax::{
         is_named, is_one_of, is_type_name, last_argument_mut, mentions_word, same_tokens,
         upper_camel,
@@ -26,7 +25,7 @@ use crate::{
 ///
 /// Corrects a wrong name, and replaces the body of a function without the option, because rustc would report each use
 /// of the handle as well. An editor completes words in the body, so with `keeps_bodies` it stays.
-pub(crate) fn check_handles(
+pub(crate) fn correct_handles(
     options: &Options,
     item: &mut Item,
     keeps_bodies: bool,
@@ -34,12 +33,19 @@ pub(crate) fn check_handles(
 ) {
     match item {
         Item::Function(_) if options.side == Side::Client => {}
-        Item::Function(function) => check_function(options, function, None, keeps_bodies, errors),
+        Item::Function(function) => correct_function(options, function, None, keeps_bodies, errors),
         Item::Module(module) => {
             let names = names_not_declared(module);
             for item in &mut module.items {
-                if let ModuleItem::Operation(function) = item {
-                    check_function(options, function, Some(&names), keeps_bodies, errors);
+                match item {
+                    ModuleItem::Operation(function) => {
+                        correct_function(options, function, Some(&names), keeps_bodies, errors);
+                    }
+                    ModuleItem::PrivateFunction(function) => {
+                        let (events, message) = (StreamKind::EVENTS, options.push.as_ref());
+                        correct(options, events, function, Some(&names), message, errors);
+                    }
+                    ModuleItem::Other(_) => {}
                 }
             }
         }
@@ -67,9 +73,9 @@ fn names_not_declared(module: &Module) -> Vec<String> {
     types.filter(|name| !mentions_word(&others, name)).collect()
 }
 
-/// Checks a function. For a function of a module, `others` are the names that the user may have written in place of the
+/// Corrects a function. For a function of a module, `others` are the names that the user may have written in place of the
 /// protocol's.
-fn check_function(
+fn correct_function(
     options: &Options,
     function: &mut Function,
     others: Option<&[String]>,
@@ -81,7 +87,7 @@ fn check_function(
         // Each function of a module gives the type of its items or chunks by itself.
         let is_of_operation = others.is_some() && kind != StreamKind::EVENTS;
         let message = if is_of_operation {
-            written_stream(function, kind.option_text)
+            function.written_stream(kind)
         } else {
             kind.written(options).cloned()
         };
@@ -101,7 +107,7 @@ fn check_function(
         let is_given = options.given(kind.option).is_some()
             || is_of_operation && paths.any(|path| path.is_ident(word));
         // Another error may be that the option is misspelt.
-        if !is_given && errors.may_call_functions() {
+        if !is_given && errors.is_empty() {
             let help = if is_of_operation {
                 format!("write `#[{word}({example})]` before the function")
             } else {
