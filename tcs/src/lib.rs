@@ -500,6 +500,7 @@
 pub mod blocking;
 mod blocking_permits;
 mod buffer;
+mod checks;
 pub mod client;
 mod codel;
 mod context;
@@ -510,8 +511,6 @@ mod error;
 pub mod format;
 pub mod framing;
 mod from_session;
-mod limit;
-mod macro_support;
 mod middleware;
 #[cfg(test)]
 mod models;
@@ -530,7 +529,7 @@ mod text;
 pub mod transport;
 
 #[doc(hidden)]
-#[path = "private.rs"]
+#[path = "macro_support/mod.rs"]
 pub mod __private;
 
 pub use client::{channel::Channel, connection::Connection, one_shot::Client};
