@@ -14,7 +14,7 @@ use super::{
     Channel,
     pending_calls::FailedCall,
     reply::{Reply, give_spare, take_spare},
-    stats::Start,
+    stats::ChannelStats,
     subchannel::Subchannel,
 };
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
@@ -23,6 +23,7 @@ use crate::{
     Error, Peer, Result,
     buffer::Messages,
     client::{deadline::CallDeadline, requests::encode_into},
+    deadline::inherited,
     format::{EncodeError, Writer},
     framing::{Framing, Notice},
 };
@@ -92,13 +93,13 @@ impl<F: Framing> Channel<F> {
         B: Fn(&T) -> Option<&[u8]>,
         E: FnOnce(T, &mut Writer<'_>) -> Result<(), EncodeError>,
     {
-        let (start, subchannel) = (Start::now(), &**self.pool.choose_for_call());
+        let (start, subchannel) = (ChannelStats::call_start(), &**self.pool.choose_for_call());
         let mut state = RoundTrip::New(Some((request, encode)));
         poll_fn(move |cx| {
             let (encoded, failure) = match &mut state {
                 RoundTrip::Sent(call) => match ready!(call.poll_reply(cx)) {
                     Ok(reply) => {
-                        subchannel.stats.record_answer(start);
+                        subchannel.shared.stats.record_answer(start);
                         return Poll::Ready(Ok((reply, call.origin)));
                     }
                     Err(failure) => (Vec::new(), Some((call.origin, failure))),
@@ -107,8 +108,8 @@ impl<F: Framing> Channel<F> {
                     let Some((request, encode)) = first.take() else {
                         return Poll::Pending;
                     };
-                    let count_failure = |_: &Error| subchannel.stats.count_failure();
-                    let max_frame_len = subchannel.options.max_frame_len;
+                    let count_failure = |_: &Error| subchannel.shared.stats.record_failure();
+                    let max_frame_len = subchannel.shared.options.max_frame_len;
                     let mut spare = Vec::new();
                     let bytes = bytes_of(&request).filter(|it| it.len() <= max_frame_len);
                     let bytes = if let Some(bytes) = bytes {
@@ -140,8 +141,8 @@ impl<F: Framing> Channel<F> {
 
     /// Begins the deadline of a call, if it has one.
     pub(super) fn begin_deadline(&self) -> Result<Option<CallDeadline>> {
-        CallDeadline::begin(self.options.deadline, || self.peer())
-            .inspect_err(|_| self.pool.stats.count_failure())
+        CallDeadline::begin(self.deadline, || self.peer())
+            .inspect_err(|_| self.pool.shared.stats.record_failure())
     }
 
     /// Queues the request of a call that needs no timer. Returns `None` if it needs one, or has to wait for room.
@@ -154,7 +155,9 @@ impl<F: Framing> Channel<F> {
         has_greeting: bool,
         request: &[u8],
     ) -> Result<Option<Call<'s, F>>> {
-        if self.options.needs_timer() || subchannel.is_room_awaited() {
+        let needs_timer =
+            self.deadline.is_some() || self.hedge_delay().is_some() || inherited().is_some();
+        if needs_timer || subchannel.shared.is_room_awaited() {
             return Ok(None);
         }
         let params = RequestParams {
@@ -204,7 +207,8 @@ impl<'s, F: Framing> Call<'s, F> {
         let waker = (!awaits_items).then(|| waker.clone());
         let mut guard = subchannel.lock();
         let state = &mut *guard;
-        if !state.has_room(&subchannel.options) || params.has_greeting && !state.is_greeted() {
+        if !state.has_room(&subchannel.shared.options) || params.has_greeting && !state.is_greeted()
+        {
             return state.check_waiting(params.has_greeting).map(|()| None);
         }
         let framing = state.framing.get_mut();

@@ -89,7 +89,7 @@ impl<F: Framing> Channel<F> {
     where
         P: Contract<Framing = F> + Pushes,
     {
-        let subscriber = Arc::new(Subscriber::new(self.pool.options.max_queued_events));
+        let subscriber = Arc::new(Subscriber::new(self.pool.shared.options.max_queued_events));
         self.pool.note_events(P::is_push);
         for subchannel in &self.pool.subchannels {
             subchannel.add_subscriber(&subscriber);
@@ -161,8 +161,8 @@ impl<F: Framing> Channel<F> {
     {
         check_events::<F, P>()?;
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let request = encode_unframed(encode, self.pool.options.max_frame_len);
-        let request = request.inspect_err(|_| self.pool.stats.count_failure())?;
+        let request = encode_unframed(encode, self.pool.shared.options.max_frame_len);
+        let request = request.inspect_err(|_| self.pool.shared.stats.record_failure())?;
         let request: Arc<[u8]> = request.into();
         // What the request does ends with its connection, so it may be executed again.
         let mut channel = self.idempotent();

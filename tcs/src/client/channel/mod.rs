@@ -23,21 +23,23 @@
 //! 3. The call takes the reply out of its slot, and decodes it without the lock.
 //!
 //! A call that finds no [`room`] at its connection waits for room, and requests the connection if there is none. If its
-//! request fails, [`retry`] says whether it is sent again, and [`backoff`] when. The pool, not the subchannel, has what is
-//! common to all connections: their [`stats`], the [`budget`] of retries, and the calls that wait for room.
+//! request fails, [`retry`] says whether it is sent again, and [`backoff`] when. What all connections and their callers need is
+//! [`shared`]: the settings, the [`connector`], the [`stats`], and the [`budget`] of retries.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
 use self::{
-    call::Origin, driver::Driver, pool::Pool, reply::Reply, stats::ChannelStats,
+    call::Origin, connector::Connector, driver::Driver, pool::Pool, reply::Reply, shared::Shared,
     subchannel_state::tick_limit,
 };
-use super::{connection::Connection, options::MAX_TIMEOUT};
+use super::{
+    connection::Connection,
+    options::{ConnectOptions, MAX_TIMEOUT},
+};
 use crate::{
     Error, Peer, Result,
-    deadline::inherited,
     format::{Decode, Encode as _, Frame, Writer},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol},
@@ -50,14 +52,15 @@ pub use items::ChannelItems;
 pub use options::ChannelOptions;
 pub use stats::ChannelState;
 
+mod addresses;
 mod backoff;
 mod budget;
 mod call;
 mod connector;
 mod driver;
 mod events;
-mod health;
 mod items;
+mod load;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(test)]
@@ -71,6 +74,7 @@ mod reconnector;
 mod reply;
 mod retry;
 mod room;
+mod shared;
 mod stats;
 mod subchannel;
 mod subchannel_state;
@@ -212,29 +216,9 @@ mod upkeep;
 #[doc(alias("pool", "reconnect", "retry"))]
 pub struct Channel<F: Framing = LengthPrefixed> {
     pool: Arc<Pool<F>>,
-    options: CallOptions,
-}
-
-/// What [`Channel::deadline`] and its like set.
-#[derive(Clone, Copy, Debug, Default)]
-struct CallOptions {
     deadline: Option<Duration>,
     is_idempotent: bool,
     hedge_after: Option<Duration>,
-}
-
-impl CallOptions {
-    /// Returns `true` if a call has a deadline, or a second request after a while.
-    #[inline]
-    fn needs_timer(&self) -> bool {
-        self.deadline.is_some() || self.hedge_delay().is_some() || inherited().is_some()
-    }
-
-    /// Returns when the request is sent a second time. Only the request of an idempotent call is.
-    #[inline]
-    fn hedge_delay(&self) -> Option<Duration> {
-        self.hedge_after.filter(|_| self.is_idempotent)
-    }
 }
 
 impl<F: Framing> Channel<F> {
@@ -285,7 +269,7 @@ impl<F: Framing> Channel<F> {
     #[must_use]
     pub fn deadline(&self, limit: Duration) -> Self {
         let mut channel = self.clone();
-        channel.options.deadline = Some(limit.min(MAX_TIMEOUT));
+        channel.deadline = Some(limit.min(MAX_TIMEOUT));
         channel
     }
 
@@ -294,7 +278,7 @@ impl<F: Framing> Channel<F> {
     #[must_use]
     pub fn idempotent(&self) -> Self {
         let mut channel = self.clone();
-        channel.options.is_idempotent = true;
+        channel.is_idempotent = true;
         channel
     }
 
@@ -325,7 +309,7 @@ impl<F: Framing> Channel<F> {
     #[must_use]
     pub fn hedge(&self, delay: Duration) -> Self {
         let mut channel = self.clone();
-        channel.options.hedge_after = Some(delay);
+        channel.hedge_after = Some(delay);
         channel
     }
 
@@ -346,14 +330,25 @@ impl<F: Framing> Channel<F> {
     /// Do not keep what `borrow` returns while you wait for something, such as a call: it blocks the tasks of the
     /// connections when they change the state. Clone what you need.
     pub fn watch(&self) -> watch::Receiver<ChannelState> {
-        self.pool.stats.watch()
+        self.pool.shared.stats.watch()
     }
 
     fn over(pool: Pool<F>) -> Self {
         Self {
             pool: Arc::new(pool),
-            options: CallOptions::default(),
+            deadline: None,
+            is_idempotent: false,
+            hedge_after: None,
         }
+    }
+
+    /// Creates a channel of connections that the caller attaches. It makes no others.
+    fn of_connections(number: usize, options: ConnectOptions, has_retries: bool) -> Self {
+        let connector = Connector::new(Vec::new());
+        Self::over(Pool::new(
+            number,
+            Shared::new(options, connector, has_retries),
+        ))
     }
 
     const fn assert_framing() {
@@ -539,11 +534,11 @@ impl<F: Framing> Connection<F> {
             Some(_) => inside_runtime_with_clock("into_channel()")?,
             None => inside_runtime("into_channel()")?,
         }
-        let pool = Pool::new(1, options, ChannelStats::new(None), None);
-        if let [only] = &*pool.subchannels {
+        let channel = Channel::of_connections(1, options, false);
+        if let [only] = &*channel.pool.subchannels {
             tokio::spawn(Driver::attach(only, self).run());
         }
-        Ok(Channel::over(pool))
+        Ok(channel)
     }
 }
 
@@ -551,7 +546,7 @@ impl<F: Framing> Clone for Channel<F> {
     fn clone(&self) -> Self {
         Self {
             pool: Arc::clone(&self.pool),
-            options: self.options,
+            ..*self
         }
     }
 }

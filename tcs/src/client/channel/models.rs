@@ -30,15 +30,14 @@ fn open_pool<F: Framing, const N: usize>(
     let options = ConnectOptions::new()
         .reply_timeout(None)
         .max_in_flight(max_in_flight);
-    let pool = Pool::new(N, options.clone(), ChannelStats::new(None), None);
-    let mut subchannels = pool.subchannels.iter();
+    let channel = Channel::of_connections(N, options.clone(), false);
+    let mut subchannels = channel.pool.subchannels.iter();
     let connections = array::from_fn(|_| {
         let (near, far) = duplex(64);
         let connection = options.over(near).expect("the options are valid");
         let subchannel = subchannels.next().expect("there are `N`");
         (Driver::attach(subchannel, connection), far)
     });
-    let channel = Channel::over(pool);
     (channel, connections)
 }
 

@@ -8,11 +8,10 @@ use tokio::time::{Instant, sleep};
 use super::{
     Channel,
     backoff::wait_before_retry,
-    budget::Withdrawal,
     call::{Call, Origin, RequestParams},
     pending_calls::FailedCall,
     reply::Reply,
-    stats::{ChannelStats, Start},
+    shared::Shared,
 };
 use crate::{
     Error, Execution, Result,
@@ -21,6 +20,7 @@ use crate::{
         options::MAX_TIMEOUT,
     },
     framing::Framing,
+    panics::lock,
     runtime::poll_once,
 };
 
@@ -33,9 +33,9 @@ impl<F: Framing> Channel<F> {
         has_greeting: bool,
         mut request: Vec<u8>,
         mut failure: Option<(Origin<'c, F>, Box<FailedCall>)>,
-        start: Start,
+        start: Option<std::time::Instant>,
     ) -> Result<(Reply, Origin<'c, F>)> {
-        let stats = &*self.pool.stats;
+        let shared = &*self.pool.shared;
         let deadline = match failure {
             // The request was sent without a deadline, and gets none now: otherwise, an answer could become an error
             // that denies it.
@@ -47,22 +47,22 @@ impl<F: Framing> Channel<F> {
             has_greeting,
             ..RequestParams::default()
         };
-        let mut retries = Retries::default();
+        let mut retries = Retries::new(shared);
         let mut failed_at = None;
         loop {
             if let Some((origin, failure)) = failure.take() {
                 failed_at = Some(origin.subchannel.index);
-                let is_idempotent = self.options.is_idempotent;
+                let is_idempotent = self.is_idempotent;
                 retries.record(&failure.error);
-                let next = retries.next(origin, *failure, is_idempotent, deadline);
+                let next = retries.next(*failure, is_idempotent, deadline);
                 let next = next.await;
-                request = next.map_err(|error| retries.error(stats, error))?;
+                request = next.map_err(|error| retries.error(error))?;
             }
             let other = failed_at.and_then(|index| self.pool.choose_other(index));
             let chosen = other.unwrap_or_else(|| self.pool.choose_for_call());
             let queued = self.wait_for_room(chosen, params, &request, deadline);
-            let (mut call, _) = queued.await.map_err(|error| retries.error(stats, error))?;
-            retries.note_sent(stats);
+            let (mut call, _) = queued.await.map_err(|error| retries.error(error))?;
+            retries.record_sent();
             let reply = tokio::select! {
                 // A reply at the moment of the deadline is returned.
                 biased;
@@ -74,7 +74,7 @@ impl<F: Framing> Channel<F> {
             };
             match reply {
                 Ok(reply) => {
-                    stats.record_answer(start);
+                    shared.stats.record_answer(start);
                     return Ok((reply, call.origin));
                 }
                 Err(error) => failure = Some((call.origin, error)),
@@ -90,10 +90,10 @@ impl<F: Framing> Channel<F> {
         call: &mut Call<'c, F>,
         params: RequestParams,
         request: &[u8],
-        retries: &mut Retries<'_>,
+        retries: &mut Retries<'_, F>,
     ) -> Result<Reply, Box<FailedCall>> {
         // A hedge sends a second frame, so frames must not depend on each other.
-        let delay = match self.options.hedge_delay() {
+        let delay = match self.hedge_delay() {
             Some(delay) if F::HAS_INDEPENDENT_FRAMES => delay,
             _ => return call.reply().await,
         };
@@ -137,25 +137,33 @@ impl<F: Framing> Channel<F> {
         if params.deadline.is_some_and(|it| Instant::now() >= it) {
             return None;
         }
-        let stats = &self.pool.stats;
         let subchannel = self.pool.choose_other(first.origin.subchannel.index)?;
-        if subchannel.is_room_awaited() {
+        if subchannel.shared.is_room_awaited() {
             return None;
         }
-        let retry = stats.withdraw()?;
+        let mut retry = Retries::new(&subchannel.shared);
+        if !retry.withdraw() {
+            return None;
+        }
         let second = Call::try_queue(subchannel, cx.waker(), params, request).ok()??;
-        retry.spend();
-        stats.record_retry();
+        retry.count += 1;
+        retry.record_sent();
         Some(second)
+    }
+
+    /// Returns when the request is sent a second time. Only the request of an idempotent call is.
+    #[inline]
+    pub(super) fn hedge_delay(&self) -> Option<Duration> {
+        self.hedge_after.filter(|_| self.is_idempotent)
     }
 }
 
 /// The retries of one call.
-#[derive(Default)]
-struct Retries<'c> {
+struct Retries<'c, F: Framing> {
+    shared: &'c Shared<F>,
     count: u32,
-    /// The retry that is taken out of the budget, until its request is sent.
-    withdrawal: Option<Withdrawal<'c>>,
+    /// Whether a retry is taken out of the budget, and its request not sent yet.
+    has_withdrawn: bool,
     /// When the last retry may begin.
     end: Option<Instant>,
     /// Whether an earlier attempt, or the other request of a hedge, may have been executed.
@@ -164,15 +172,30 @@ struct Retries<'c> {
     was_rejected: bool,
 }
 
-impl<'c> Retries<'c> {
+impl<'c, F: Framing> Retries<'c, F> {
+    const fn new(shared: &'c Shared<F>) -> Self {
+        Self {
+            shared,
+            count: 0,
+            has_withdrawn: false,
+            end: None,
+            is_unknown: false,
+            was_rejected: false,
+        }
+    }
+
+    /// Takes a retry out of the budget. Dropping this value before it is sent puts it back.
+    fn withdraw(&mut self) -> bool {
+        self.has_withdrawn = self.shared.withdraw_retry();
+        self.has_withdrawn
+    }
+
     /// Records that the request was sent, or sent again.
-    fn note_sent(&mut self, stats: &ChannelStats) {
+    fn record_sent(&mut self) {
         if self.count > 0 {
-            stats.record_retry();
+            self.shared.stats.record_retry();
         }
-        if let Some(withdrawal) = self.withdrawal.take() {
-            withdrawal.spend();
-        }
+        self.has_withdrawn = false;
     }
 
     /// Records how an attempt has failed.
@@ -182,8 +205,8 @@ impl<'c> Retries<'c> {
     }
 
     /// Returns the error of the call. `error` is the error of the last attempt.
-    fn error(&self, stats: &ChannelStats, error: Error) -> Error {
-        stats.count_failure();
+    fn error(&self, error: Error) -> Error {
+        self.shared.stats.record_failure();
         match error.execution() {
             Execution::NotSent | Execution::NotExecuted if self.is_unknown => {
                 error.with_execution(Execution::Unknown)
@@ -193,17 +216,15 @@ impl<'c> Retries<'c> {
         }
     }
 
-    /// Waits until a request that has failed at `origin` may be sent again, and returns it. Returns the error if it may
+    /// Waits until a request that has failed may be sent again, and returns it. Returns the error if it may
     /// not, by whether the request can have been executed.
-    async fn next<F: Framing>(
+    async fn next(
         &mut self,
-        origin: Origin<'c, F>,
         failure: FailedCall,
         is_idempotent: bool,
         deadline: Option<CallDeadline>,
     ) -> Result<Vec<u8>> {
         let FailedCall { error, request } = failure;
-        let Origin { subchannel, .. } = origin;
         let Some(request) = request else {
             return Err(error);
         };
@@ -219,15 +240,14 @@ impl<'c> Retries<'c> {
             Duration::ZERO
         };
         let now = Instant::now();
-        let limit = subchannel.options.reply_timeout.unwrap_or(MAX_TIMEOUT);
+        let limit = self.shared.options.reply_timeout.unwrap_or(MAX_TIMEOUT);
         let end = *self.end.get_or_insert(now + limit.min(MAX_TIMEOUT));
         let is_late = deadline.is_some_and(|it| it.passed().is_some());
         if now + wait >= end || is_late {
             return Err(error);
         }
         if is_load {
-            self.withdrawal = subchannel.stats.withdraw();
-            if self.withdrawal.is_none() {
+            if !self.withdraw() {
                 return Err(error.beyond_budget());
             }
             tokio::select! {
@@ -240,5 +260,13 @@ impl<'c> Retries<'c> {
         }
         self.count += 1;
         Ok(request)
+    }
+}
+
+impl<F: Framing> Drop for Retries<'_, F> {
+    fn drop(&mut self) {
+        if let Some(budget) = self.shared.budget.as_ref().filter(|_| self.has_withdrawn) {
+            lock(budget).put_back();
+        }
     }
 }

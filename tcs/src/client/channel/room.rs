@@ -31,7 +31,7 @@ impl<F: Framing> Channel<F> {
         request: &[u8],
         deadline: Option<CallDeadline>,
     ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
-        if !chosen.is_room_awaited()
+        if !self.pool.shared.is_room_awaited()
             && let Some(call) = queue(chosen, params, request).await?
         {
             return Ok((call, chosen));
@@ -39,10 +39,15 @@ impl<F: Framing> Channel<F> {
         // Before there is a timer: outside of a runtime, this is an error.
         self.pool.check_attempts()?;
         chosen.request_connection("call()")?;
-        let timeout = chosen.options.reply_timeout.map(|limit| CallDeadline {
-            at: Instant::now() + limit.min(MAX_TIMEOUT),
-            late: PassedLimit::reply_timeout(limit),
-        });
+        let timeout = self
+            .pool
+            .shared
+            .options
+            .reply_timeout
+            .map(|limit| CallDeadline {
+                at: Instant::now() + limit.min(MAX_TIMEOUT),
+                late: PassedLimit::reply_timeout(limit),
+            });
         let earlier = deadline.into_iter().chain(timeout).min_by_key(|it| it.at);
         tokio::select! {
             // If there is room at the moment of the deadline, nothing is sent any more.
@@ -63,13 +68,14 @@ impl<F: Framing> Channel<F> {
         request: &[u8],
     ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
         let pool = &self.pool;
-        let mut room = chosen.room.subscribe();
+        let mut room = pool.shared.room.subscribe();
         // When the permit is dropped, the next call is the first, and looks for room as well.
         let _first = pool.turn.acquire().await;
         // How many connections there are beside the chosen one, and how many of them are requested.
-        let others = match chosen.connector {
-            Some(_) => pool.subchannels.len() - 1,
-            None => 0,
+        let others = if pool.shared.connector.reconnects() {
+            pool.subchannels.len() - 1
+        } else {
+            0
         };
         let mut asked = if chosen.lock().link().is_backing_off() {
             others
@@ -78,7 +84,7 @@ impl<F: Framing> Channel<F> {
         };
         loop {
             room.mark_unchanged();
-            let open = pool.with_fewest_calls(|it| it.lock().has_room(&it.options));
+            let open = pool.choose_with_room();
             let subchannel = open.unwrap_or(chosen);
             if let Some(call) = queue(subchannel, params, request).await? {
                 return Ok((call, subchannel));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    health::RecentFailures,
+    load::RecentFailures,
     pending_calls::{FailedCall, PendingCall, PendingCalls},
 };
 use crate::{

@@ -179,19 +179,12 @@ impl Subscriber {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        client::{
-            ConnectOptions,
-            channel::{ChannelStats, pool::Pool},
-        },
-        framing::LengthPrefixed,
-    };
+    use crate::{Channel, client::ConnectOptions};
 
     #[test]
     fn subscriber_that_was_dropped_leaves_nothing_when_the_next_one_comes() {
-        let (options, stats) = (ConnectOptions::new(), ChannelStats::new(None));
-        let pool = Pool::<LengthPrefixed>::new(1, options, stats, None);
-        let subchannel = pool.subchannels.first().expect("it has one");
+        let channel: Channel = Channel::of_connections(1, ConnectOptions::new(), false);
+        let subchannel = channel.pool.subchannels.first().expect("it has one");
         for _ in 0..10 {
             subchannel.add_subscriber(&Arc::new(Subscriber::new(1)));
         }

@@ -14,7 +14,6 @@ use tokio::{
 
 use super::{
     super::{
-        budget::RetryBudget,
         call::{Call, RequestParams},
         driver::Driver,
         pool::Pool,
@@ -23,14 +22,14 @@ use super::{
 };
 use crate::{
     Channel, Execution, Rejection, RejectionKind,
-    client::{ChannelOptions, text_contract::Text},
+    client::{ChannelOptions, ConnectOptions, text_contract::Text},
     deadline::with_inherited,
     framing::{LengthPrefixed, Multiplexed},
     transport::Stream,
 };
 
 fn open<F: Framing>(options: ConnectOptions) -> (Channel<F>, Arc<Subchannel<F>>) {
-    let channel = Channel::over(Pool::new(1, options, ChannelStats::new(None), None));
+    let channel = Channel::of_connections(1, options, false);
     let subchannel = channel.pool.subchannels.first().map(Arc::clone);
     (channel, subchannel.expect("it has one"))
 }
@@ -149,8 +148,7 @@ fn waker_of_a_former_poll_is_dropped_without_the_lock() {
 
 /// A channel with two connections, which are served, and the server's ends.
 fn pair() -> (Channel, Arc<Pool<LengthPrefixed>>, [DuplexStream; 2]) {
-    let stats = ChannelStats::new(Some(RetryBudget::new()));
-    let channel = Channel::over(Pool::new(2, ConnectOptions::new(), stats, None));
+    let channel = Channel::of_connections(2, ConnectOptions::new(), true);
     let pool = Arc::clone(&channel.pool);
     let ends = [0, 1].map(|index| {
         let (near, far) = tokio::io::duplex(1 << 10);
@@ -287,9 +285,7 @@ async fn retry_prefers_a_connection_with_room() {
 #[tokio::test(start_paused = true)]
 async fn hedge_overtakes_no_call_that_waits_for_room() {
     for is_awaited in [false, true] {
-        let stats = ChannelStats::new(Some(RetryBudget::new()));
-        let pool = Pool::new(2, ConnectOptions::new(), stats, None);
-        let channel: Channel = Channel::over(pool);
+        let channel: Channel = Channel::of_connections(2, ConnectOptions::new(), true);
         let mut open = Vec::new();
         for subchannel in &channel.pool.subchannels {
             let (near, far) = tokio::io::duplex(64);
@@ -297,7 +293,7 @@ async fn hedge_overtakes_no_call_that_waits_for_room() {
             open.push(far);
         }
         let first = channel.pool.subchannels.first().expect("two");
-        let _waiting = is_awaited.then(|| first.room.subscribe());
+        let _waiting = is_awaited.then(|| first.shared.room.subscribe());
         let second = Duration::from_secs(1);
         let hedging = channel.idempotent().hedge(second);
         let hedged = tokio::time::timeout(2 * second, hedging.reply_to_bytes(false, b"x")).await;
@@ -347,7 +343,7 @@ async fn waker_that_panics_keeps_no_call_from_its_error() {
 /// Serves a connection to a peer with this name.
 fn serve(subchannel: &Arc<Subchannel<Multiplexed>>, name: &str) -> DuplexStream {
     let (near, far) = tokio::io::duplex(1 << 10);
-    let options = subchannel.options.clone();
+    let options = subchannel.shared.options.clone();
     let connection = Connection::new(Stream::new(near), Peer::named(name), options);
     tokio::spawn(Driver::attach(subchannel, connection).run());
     far
