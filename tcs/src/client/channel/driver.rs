@@ -101,15 +101,15 @@ impl<F: Framing> Driver<F> {
     /// Reads and writes until the connection fails, or is not needed any more. Then closes it.
     async fn read_and_write(&mut self, upkeep: impl Future<Output = Infallible>) -> Arc<Fault> {
         let mut upkeep = pin!(upkeep);
-        let fault = poll_fn(|cx| match self.poll(cx) {
-            Poll::Ready(fault) => Poll::Ready(fault),
-            Poll::Pending => match self.poll_ticks(cx) {
-                Poll::Ready(fault) => Poll::Ready(fault),
-                Poll::Pending => {
-                    let _: Poll<Infallible> = upkeep.as_mut().poll(cx);
-                    Poll::Pending
-                }
-            },
+        let fault = poll_fn(|cx| {
+            let mut ended = self.poll(cx);
+            if ended.is_pending() {
+                ended = self.poll_ticks(cx);
+            }
+            if ended.is_pending() {
+                let _: Poll<Infallible> = upkeep.as_mut().poll(cx);
+            }
+            ended
         });
         let fault = fault.await;
         // Callers whose replies have come before the fault do not wait for the shutdown.
@@ -323,11 +323,16 @@ fn deliver_other<F: Framing>(
     wakers: &mut Vec<Waker>,
 ) -> Result<bool, Arc<Fault>> {
     let max_reply_len = subchannel.shared.options.reply_len();
-    let SubchannelState { calls, peer, .. } = &mut *state;
+    let SubchannelState {
+        calls,
+        peer,
+        subscribers,
+        ..
+    } = &mut *state;
     let call = match (&received, call) {
         (Received::Event(event), _) => {
             let event = wire.message(event.clone());
-            subchannel.subscribers.publish(event, peer, wakers);
+            subscribers.publish(event, peer, wakers);
             state.has_worked = true;
             return Ok(false);
         }
@@ -363,7 +368,7 @@ fn deliver_other<F: Framing>(
         }
     };
     if let Err(failure) = added {
-        state.fail_and_cancel(index, failure, wakers);
+        state.end_wait_and_cancel(index, failure, wakers);
     }
     Ok(false)
 }

@@ -16,9 +16,7 @@ use std::pin::Pin;
 #[cfg(feature = "stream")]
 use futures_core::Stream;
 
-use super::{
-    Channel, call::RequestParams, reply::Reply, stats::ChannelStats, subchannel::Subchannel,
-};
+use super::{Channel, call::Request, stats::ChannelStats, subchannel::Subchannel};
 #[cfg(feature = "stream")]
 use crate::client::owned::Owned;
 use crate::{
@@ -64,7 +62,8 @@ pub struct ChannelItems<P: Contract> {
     items: Messages,
     /// The credit of these items that was not returned yet.
     credit: ItemCredit,
-    reply: Option<Reply>,
+    /// The reply that has ended the stream.
+    reply: Option<Vec<u8>>,
     scratch: Vec<u8>,
     marker: PhantomData<fn() -> P>,
 }
@@ -127,17 +126,18 @@ impl<F: Framing> Channel<F> {
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
         let request = encode_unframed(encode, self.pool.shared.options.max_frame_len);
         let request = request.inspect_err(count_failure)?;
-        let params = RequestParams {
+        let request = Request {
+            bytes: &request,
             has_greeting: P::HAS_GREETING,
             has_items: true,
-            deadline: deadline.map(|it| it.at),
+            deadline,
         };
         let chosen = self.pool.choose_for_call();
-        let queued = self.wait_for_room(chosen, params, &request, deadline);
+        let queued = self.wait_for_room(chosen, &request);
         let (call, subchannel) = queued.await.inspect_err(count_failure)?;
         Ok(ChannelItems {
             channel: self.clone(),
-            generation: call.origin.generation,
+            generation: call.generation,
             slot: call.into_slot(),
             subchannel: Arc::clone(subchannel),
             deadline,
@@ -192,7 +192,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
         let peer = self.peer();
         match &self.reply {
             Some(reply) => {
-                P::decode_owned(Frame::new(&reply.0)).map_err(|source| Error::decode(&peer, source))
+                P::decode_owned(Frame::new(reply)).map_err(|source| Error::decode(&peer, source))
             }
             None if item.is_some() => Err(Error::items_left(&peer, "`next` takes")),
             None => Err(Error::stream_failed(&peer)),

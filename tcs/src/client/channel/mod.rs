@@ -31,7 +31,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use self::{
-    call::Origin, connector::Connector, driver::Driver, pool::Pool, reply::Reply, shared::Shared,
+    connector::Connector, driver::Driver, pool::Pool, reply::Reply, shared::Shared,
     subchannel_state::tick_limit,
 };
 use super::{
@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     Error, Peer, Result,
-    format::{Decode, Encode as _, Frame, Writer},
+    format::{Encode as _, Writer},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol},
     runtime::{inside_runtime, inside_runtime_with_clock},
@@ -65,8 +65,6 @@ mod load;
 mod metrics;
 #[cfg(test)]
 mod models;
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-mod operations;
 mod options;
 mod pending_calls;
 mod pool;
@@ -390,9 +388,7 @@ impl<F: Framing> Channel<F> {
     where
         P: CallOwned<Framing = F>,
     {
-        let (reply, origin) = self.reply_to::<P>(request).await?;
-        let frame = Frame::new(&reply.0);
-        P::decode_owned(frame).map_err(|source| Error::decode(&origin.peer(), source))
+        self.reply_to::<P>(request).await?.decode_owned::<P>()
     }
 
     /// Sends a request of the protocol `P` and returns the output of `process`, which gets the reply.
@@ -432,9 +428,32 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let (reply, origin) = self.reply_to::<P>(request).await?;
+        let reply = self.reply_to::<P>(request).await?;
         let mut scratch = Vec::new();
-        decode::<P::Format, _, _>(&reply, &mut scratch, origin).map(process)
+        reply.decode::<P::Format, _>(&mut scratch).map(process)
+    }
+
+    /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the
+    /// type of all. The connection closes after any other message: all later replies would be those of
+    /// earlier requests.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    #[doc(hidden)]
+    pub async fn call_for<P, T>(
+        &self,
+        request: P::Request<'_>,
+        process: impl FnOnce(P::Value<'_>) -> Option<T>,
+    ) -> Result<T>
+    where
+        P: CallContract<Framing = F>,
+    {
+        let mut reply = self.reply_to::<P>(request).await?;
+        let mut scratch = Vec::new();
+        // Set until the reply is taken out, also after a panic: which operation it was for is unknown then.
+        reply.is_out_of_sync = true;
+        let output = process(reply.decode::<P::Format, _>(&mut scratch)?);
+        let output = output.ok_or_else(|| Error::wrong_operation(&reply.peer()))?;
+        reply.is_out_of_sync = false;
+        Ok(output)
     }
 
     /// Sends the request of `protocol`, and returns the output of its `process_reply`.
@@ -456,10 +475,10 @@ impl<F: Framing> Channel<F> {
     {
         let encode = |(): (), out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let sent = self.round_trip(P::HAS_GREETING, (), |()| None, encode);
-        let (reply, origin) = sent.await?;
+        let reply = sent.await?;
         let mut scratch = Vec::new();
-        let decoded = decode::<P::Format, _, _>(&reply, &mut scratch, origin)?;
-        Ok(protocol.process_reply(&origin.peer(), decoded).await)
+        let decoded = reply.decode::<P::Format, _>(&mut scratch)?;
+        Ok(protocol.process_reply(&reply.peer(), decoded).await)
     }
 
     /// Returns the server's end of the first connection, or of the last one that there was in its place.
@@ -470,15 +489,12 @@ impl<F: Framing> Channel<F> {
     /// Sends a request of the protocol `P` and returns its reply.
     ///
     /// Not `async`, because each call would pay for a future around the one of `round_trip` (decision 014).
-    fn reply_to<P>(
-        &self,
-        request: P::Request<'_>,
-    ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>>
+    fn reply_to<P>(&self, request: P::Request<'_>) -> impl Future<Output = Result<Reply<'_, F>>>
     where
         P: CallContract<Framing = F>,
     {
         if let Some(is_event) = P::IS_EVENT {
-            self.pool.note_events(is_event);
+            self.pool.set_is_event(is_event);
         }
         let encode = |request, out: &mut Writer<'_>| P::encode(request, out);
         self.round_trip(P::HAS_GREETING, request, |it| P::plain_bytes(it), encode)
@@ -489,23 +505,13 @@ impl<F: Framing> Channel<F> {
         &self,
         has_greeting: bool,
         request: &[u8],
-    ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>> {
+    ) -> impl Future<Output = Result<Reply<'_, F>>> {
         let encode = |request: &[u8], out: &mut Writer<'_>| {
             out.put(request);
             Ok(())
         };
         self.round_trip(has_greeting, request, |it| Some(*it), encode)
     }
-}
-
-/// Decodes a reply, which may also borrow what its format writes to `scratch`.
-fn decode<'a, Format, T: Decode<'a, Format>, F: Framing>(
-    reply: &'a Reply,
-    scratch: &'a mut Vec<u8>,
-    origin: Origin<'_, F>,
-) -> Result<T> {
-    let frame = Frame::new(&reply.0).with_scratch(scratch);
-    T::decode(frame).map_err(|source| Error::decode(&origin.peer(), source))
 }
 
 impl<F: Framing> Connection<F> {

@@ -55,7 +55,7 @@ impl<F: Framing> Pool<F> {
 
     /// Sets how the protocol distinguishes events from replies. Each connection passes it on to the next one.
     #[cold]
-    pub(super) fn note_events(&self, is_event: fn(&[u8]) -> bool) {
+    pub(super) fn set_is_event(&self, is_event: fn(&[u8]) -> bool) {
         if self.is_event.get().is_none() {
             for subchannel in &self.subchannels {
                 subchannel.lock().framing.set_is_event(is_event);
@@ -97,8 +97,7 @@ impl<F: Framing> Pool<F> {
 
     /// Returns the least loaded connection that has room.
     pub(super) fn choose_with_room(&self) -> Option<&Arc<Subchannel<F>>> {
-        let open = self.subchannels.iter().filter(|it| it.has_room());
-        open.min_by_key(|it| it.load())
+        least_loaded(self.subchannels.iter().filter(|it| it.has_room()))
     }
 
     /// Returns an error if calls need not wait: no attempt to connect is due, and one has failed for good.
@@ -137,43 +136,37 @@ impl<F: Framing> Pool<F> {
     /// Returns the less loaded connection of two that are chosen at random. If neither is open, returns the least loaded of
     /// all open connections.
     ///
-    /// Chosen connections that are not open connect meanwhile, so that later calls use them.
+    /// A chosen connection that is not open connects meanwhile, so that later calls use it.
     #[expect(
         clippy::indexing_slicing,
         reason = "both indices are less than the length"
     )]
-    fn with_fewer_calls<'a>(
-        &'a self,
-        connections: &'a [Arc<Subchannel<F>>],
-    ) -> &'a Arc<Subchannel<F>> {
-        let first = fastrand::usize(..connections.len());
-        let second = (first + fastrand::usize(1..connections.len())) % connections.len();
-        let (first, second) = (&connections[first], &connections[second]);
-        match (first.load(), second.load()) {
-            (Some(of_first), Some(of_second)) if of_second < of_first => second,
-            (Some(_), Some(_)) => first,
-            (Some(_), None) => {
-                second.connect_in_background();
-                first
-            }
-            (None, Some(_)) => {
-                first.connect_in_background();
-                second
-            }
-            (None, None) => {
-                let open = connections.iter().filter(|it| it.load().is_some());
-                if let Some(least) = open.min_by_key(|it| it.load()) {
-                    first.connect_in_background();
-                    return least;
-                }
-                // A connection for which a call can wait, if there is one.
-                iter::once(first)
-                    .chain(connections)
-                    .find(|subchannel| !subchannel.lock().link().is_backing_off())
-                    .unwrap_or(first)
-            }
+    fn with_fewer_calls<'a>(&self, many: &'a [Arc<Subchannel<F>>]) -> &'a Arc<Subchannel<F>> {
+        let first = fastrand::usize(..many.len());
+        let second = (first + fastrand::usize(1..many.len())) % many.len();
+        let chosen = [&many[first], &many[second]].map(|it| (it.load(), it));
+        let open = chosen.iter().filter(|(load, _)| load.is_some());
+        let open = open.min_by_key(|(load, _)| *load).map(|(_, least)| *least);
+        let least = open.or_else(|| least_loaded(many.iter()));
+        let Some(least) = least else {
+            // A connection for which a call can wait, if there is one.
+            let mut all = iter::once(&many[first]).chain(many);
+            let is_waited_for = |it: &&Arc<Subchannel<F>>| !it.lock().link().is_backing_off();
+            return all.find(is_waited_for).unwrap_or(&many[first]);
+        };
+        if let Some((_, closed)) = chosen.iter().find(|(load, _)| load.is_none()) {
+            closed.connect_in_background();
         }
+        least
     }
+}
+
+/// Returns the least loaded of these connections that is open.
+fn least_loaded<'a, F: Framing>(
+    connections: impl Iterator<Item = &'a Arc<Subchannel<F>>>,
+) -> Option<&'a Arc<Subchannel<F>>> {
+    let open = connections.filter_map(|it| Some((it.load()?, it)));
+    open.min_by_key(|(load, _)| *load).map(|(_, least)| least)
 }
 
 impl<F: Framing> Drop for Pool<F> {

@@ -15,7 +15,7 @@ use crate::{
     Error,
     client::{connection::Connection, fault::Fault},
     framing::Framing,
-    panics::lock,
+    panics::{lock, wake_all},
     runtime::wait_until,
 };
 
@@ -181,7 +181,9 @@ impl<F: Framing> Drop for Reconnector<F> {
         // There is a driver if the task has never run. It is dropped first, because it sets the link as well.
         self.driver = None;
         self.subchannel.set_link(Link::Off);
-        self.subchannel.subscribers.wake();
+        // They connect in their own runtime.
+        let wakers: Vec<_> = self.subchannel.lock().subscribers.wakers().collect();
+        wake_all(wakers);
     }
 }
 
@@ -231,8 +233,7 @@ mod tests {
         let channel: Channel = runtime().block_on(echo().connect()).expect("it accepts");
         assert_eq!(channel.state().connected, 0);
         let called = runtime().block_on(channel.reply_to_bytes(false, b"x"));
-        let (reply, _) = called.expect("a reply");
-        assert_eq!(reply.0, b"x");
+        assert_eq!(called.expect("a reply").bytes, b"x");
     }
 
     enum Pushing {}
@@ -293,7 +294,7 @@ mod tests {
             let options = options.connect_options(limits);
             let channel = options.connect().await.expect("it accepts");
             let called = channel.reply_to_bytes(false, b"x").await;
-            assert_eq!(called.expect("a reply").0.0, b"x");
+            assert_eq!(called.expect("a reply").bytes, b"x");
             sleep(Duration::from_secs(idle)).await;
             let called = channel.reply_to_bytes(false, b"x").await;
             let error = called.map(drop).expect_err("it does not connect");

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Channel,
     backoff::wait_before_retry,
-    call::{Call, Origin, RequestParams},
+    call::{Call, Request},
     pending_calls::FailedCall,
     reply::Reply,
     shared::Shared,
@@ -27,14 +27,16 @@ use crate::{
 impl<F: Framing> Channel<F> {
     /// The slow path of [`round_trip`](Self::round_trip): waits for room, retries, and hedges. Begins with the encoded
     /// request, or with the retry of one that has failed. Sends a request again if that is certainly harmless.
+    ///
+    /// A failure comes with the index of its connection.
     #[cold]
-    pub(super) async fn round_trip_with_retries<'c>(
-        &'c self,
+    pub(super) async fn round_trip_with_retries(
+        &self,
         has_greeting: bool,
         mut request: Vec<u8>,
-        mut failure: Option<(Origin<'c, F>, Box<FailedCall>)>,
+        mut failure: Option<(usize, Box<FailedCall>)>,
         start: Option<std::time::Instant>,
-    ) -> Result<(Reply, Origin<'c, F>)> {
+    ) -> Result<Reply<'_, F>> {
         let shared = &*self.pool.shared;
         let deadline = match failure {
             // The request was sent without a deadline, and gets none now: otherwise, an answer could become an error
@@ -42,16 +44,11 @@ impl<F: Framing> Channel<F> {
             Some(_) => None,
             None => self.begin_deadline()?,
         };
-        let params = RequestParams {
-            deadline: deadline.map(|it| it.at),
-            has_greeting,
-            ..RequestParams::default()
-        };
         let mut retries = Retries::new(shared);
         let mut failed_at = None;
         loop {
-            if let Some((origin, failure)) = failure.take() {
-                failed_at = Some(origin.subchannel.index);
+            if let Some((index, failure)) = failure.take() {
+                failed_at = Some(index);
                 let is_idempotent = self.is_idempotent;
                 retries.record(&failure.error);
                 let next = retries.next(*failure, is_idempotent, deadline);
@@ -60,24 +57,30 @@ impl<F: Framing> Channel<F> {
             }
             let other = failed_at.and_then(|index| self.pool.choose_other(index));
             let chosen = other.unwrap_or_else(|| self.pool.choose_for_call());
-            let queued = self.wait_for_room(chosen, params, &request, deadline);
+            let sent = Request {
+                bytes: &request,
+                has_greeting,
+                has_items: false,
+                deadline,
+            };
+            let queued = self.wait_for_room(chosen, &sent);
             let (mut call, _) = queued.await.map_err(|error| retries.error(error))?;
             retries.record_sent();
             let reply = tokio::select! {
                 // A reply at the moment of the deadline is returned.
                 biased;
-                reply = self.first_reply(&mut call, params, &request, &mut retries) => reply,
+                reply = self.first_reply(&mut call, &sent, &mut retries) => reply,
                 late = wait_until_late(deadline) => {
-                    let error = Error::reply_timed_out(&call.origin.peer(), late);
+                    let error = Error::reply_timed_out(&call.peer(), late);
                     Err(FailedCall::without_retry(error).into())
                 }
             };
             match reply {
                 Ok(reply) => {
                     shared.stats.record_answer(start);
-                    return Ok((reply, call.origin));
+                    return Ok(reply);
                 }
-                Err(error) => failure = Some((call.origin, error)),
+                Err(error) => failure = Some((call.subchannel.index, error)),
             }
         }
     }
@@ -88,10 +91,9 @@ impl<F: Framing> Channel<F> {
     async fn first_reply<'c>(
         &'c self,
         call: &mut Call<'c, F>,
-        params: RequestParams,
-        request: &[u8],
+        request: &Request<'_>,
         retries: &mut Retries<'_, F>,
-    ) -> Result<Reply, Box<FailedCall>> {
+    ) -> Result<Reply<'c, F>, Box<FailedCall>> {
         // A hedge sends a second frame, so frames must not depend on each other.
         let delay = match self.hedge_delay() {
             Some(delay) if F::HAS_INDEPENDENT_FRAMES => delay,
@@ -102,8 +104,7 @@ impl<F: Framing> Channel<F> {
             reply = call.reply() => return reply,
             () = sleep(delay.min(MAX_TIMEOUT)) => {}
         }
-        let Some(mut other) = poll_once(|cx| self.send_hedge(cx, call, params, request)).await
-        else {
+        let Some(mut other) = poll_once(|cx| self.send_hedge(cx, call, request)).await else {
             return call.reply().await;
         };
         retries.is_unknown = true;
@@ -131,13 +132,12 @@ impl<F: Framing> Channel<F> {
         &self,
         cx: &Context<'_>,
         first: &Call<'_, F>,
-        params: RequestParams,
-        request: &[u8],
+        request: &Request<'_>,
     ) -> Option<Call<'_, F>> {
-        if params.deadline.is_some_and(|it| Instant::now() >= it) {
+        if request.deadline.is_some_and(|it| it.passed().is_some()) {
             return None;
         }
-        let subchannel = self.pool.choose_other(first.origin.subchannel.index)?;
+        let subchannel = self.pool.choose_other(first.subchannel.index)?;
         if subchannel.shared.is_room_awaited() {
             return None;
         }
@@ -145,7 +145,7 @@ impl<F: Framing> Channel<F> {
         if !retry.withdraw() {
             return None;
         }
-        let second = Call::try_queue(subchannel, cx.waker(), params, request).ok()??;
+        let second = Call::try_queue(subchannel, cx.waker(), request).ok()??;
         retry.count += 1;
         retry.record_sent();
         Some(second)

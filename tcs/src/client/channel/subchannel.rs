@@ -10,7 +10,7 @@ use super::{
     reconnector::Reconnector,
     shared::Shared,
     subchannel_state::{Link, SubchannelState},
-    subscribers::{Subscriber, Subscribers},
+    subscribers::Subscriber,
 };
 use crate::{
     Error, Peer, Result,
@@ -33,8 +33,6 @@ pub(super) struct Subchannel<F: Framing> {
     pub(super) shared: Arc<Shared<F>>,
     /// Notifies the task that connects that a connection is wanted, or that none ever will be.
     pub(super) wanted: Notify,
-    /// The receivers of events.
-    pub(super) subscribers: Subscribers,
     state: Mutex<SubchannelState<F>>,
 }
 
@@ -45,7 +43,6 @@ impl<F: Framing> Subchannel<F> {
             index,
             shared,
             wanted: Notify::new(),
-            subscribers: Subscribers::default(),
         }
     }
 
@@ -78,13 +75,13 @@ impl<F: Framing> Subchannel<F> {
         state.queue = RequestQueue::new(wire.requests.end_offset());
         let link = state.set_link(Link::Connected { is_greeted });
         let former = state.set_peer(peer);
+        state.subscribers.record_connected(generation, wakers);
         self.unlock_and_offer_room(state);
         // Dropped without the lock: both may hold values of the user's types.
         drop((link, former, former_framing));
         // After the link, because calls that wait for other connections look at it then.
         lock(&self.shared.connector.address_stats).add(addr);
         self.shared.stats.record_connected();
-        self.subscribers.note_connected(generation, wakers);
         wire
     }
 
@@ -105,6 +102,8 @@ impl<F: Framing> Subchannel<F> {
         let mut guard = self.lock();
         let panicked = self.fail_calls(&mut guard, fault, wire, wakers);
         guard.clear();
+        let last_fault = (!connector.reconnects()).then_some(fault);
+        guard.subscribers.record_lost(last_fault, wakers);
         let former = guard.set_link(link);
         drop(guard);
         drop(former);
@@ -112,8 +111,6 @@ impl<F: Framing> Subchannel<F> {
             let panic = panic_text(panic);
             tracing::error!(%peer, panic, "the framing panicked; its requests are not sent again");
         }
-        let last_fault = (!connector.reconnects()).then_some(fault);
-        self.subscribers.note_lost(last_fault, wakers);
         // The first call that waits sees the new link. If that ends the call, the next one is the first.
         self.offer_room();
     }
@@ -199,12 +196,8 @@ impl<F: Framing> Subchannel<F> {
 
     /// Returns `true` if a call waits for a connection, or if its events have a receiver.
     pub(super) fn is_wanted(&self) -> bool {
-        self.lock().is_requested || !self.subscribers.is_empty()
-    }
-
-    /// Returns `true` if no call is in flight, and no events are received.
-    pub(super) fn is_unused(&self, state: &SubchannelState<F>) -> bool {
-        state.is_idle() && self.subscribers.is_empty()
+        let state = self.lock();
+        state.is_requested || !state.subscribers.is_empty()
     }
 
     /// Returns the server's end of the connection, or of the last one.
@@ -274,17 +267,14 @@ impl<F: Framing> Subchannel<F> {
     }
 
     /// Adds a subscriber, and makes a connection for it, if there is none.
-    pub(super) fn add_subscriber(self: &Arc<Self>, subscriber: &Arc<Subscriber>) {
-        self.subscribers.add(subscriber);
-        let fault = match self.lock().link() {
-            Link::Closed(fault) => Some(Arc::clone(fault)),
-            _ => None,
-        };
-        match fault {
-            // Nobody waits for its events yet.
-            Some(_) => drop(subscriber.close(fault)),
-            None => self.connect_in_background(),
+    pub(super) fn add_subscriber(self: &Arc<Self>, subscriber: &Arc<Mutex<Subscriber>>) {
+        let mut state = self.lock();
+        state.subscribers.add(subscriber);
+        if let Link::Closed(fault) = state.link() {
+            lock(subscriber).fault = Some(Arc::clone(fault));
         }
+        drop(state);
+        self.connect_in_background();
     }
 
     /// Locks the state. No code of the user's may run meanwhile, except a [`Framing`]. Wakers are the user's code,

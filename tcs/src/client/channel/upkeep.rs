@@ -51,7 +51,7 @@ async fn check_use<F: Framing>(subchannel: &Subchannel<F>) -> Infallible {
             last_sent = now;
         }
         last_offset = state.queue.end_offset();
-        if has_passed(idle_timeout, last_request) && subchannel.is_unused(&state) {
+        if has_passed(idle_timeout, last_request) && state.is_unused() {
             // The calls that come now wait for another connection.
             state.end();
         }
@@ -77,9 +77,7 @@ async fn replace_when_old<F: Framing>(
         while subchannel.lock().calls.has_streams() {
             sleep(check_period(max_age).min(MAX_LATENESS)).await;
         }
-        if end_if(subchannel, |state| {
-            !state.has_worked && subchannel.is_unused(state)
-        }) {
+        if end_if(subchannel, |state| !state.has_worked && state.is_unused()) {
             return pending().await;
         }
         // The connection is used until there is another, so that no call waits for the next one.

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     super::{
-        call::{Call, RequestParams},
+        call::{Call, Request},
         driver::Driver,
         pool::Pool,
     },
@@ -171,7 +171,7 @@ async fn failure_of_one_request_of_a_hedge_is_recorded_at_its_connection() {
         let hedged = channel.idempotent().hedge(Duration::from_secs(1));
         let call = tokio::spawn(async move {
             let reply = hedged.reply_to_bytes(false, b"x").await;
-            reply.map(|(reply, _)| reply.0.clone())
+            reply.map(|reply| reply.bytes.clone())
         });
         for far in &mut ends {
             receive(far).await;
@@ -276,7 +276,13 @@ async fn retry_prefers_a_connection_with_room() {
     // The connections 1 and 3 are to the other address.
     for (full, chosen) in [(1, 3), (3, 2), (2, 1)] {
         let subchannel = pool.subchannels.get(full).expect("four");
-        let call = Call::try_queue(subchannel, Waker::noop(), RequestParams::default(), b"x");
+        let request = Request {
+            bytes: b"x",
+            has_greeting: false,
+            has_items: false,
+            deadline: None,
+        };
+        let call = Call::try_queue(subchannel, Waker::noop(), &request);
         calls.push(call.expect("it is open").expect("room"));
         assert_eq!(pool.choose_other(0).map(|it| it.index), Some(chosen));
     }
@@ -378,20 +384,20 @@ async fn reply_is_that_of_the_peer_that_has_sent_it_though_there_is_another_now(
         channel.stream::<Text<Multiplexed>>("x"),
         requests
     );
-    let (_, origin) = reply.expect("a reply");
+    let reply = reply.expect("a reply");
     let mut items = items.expect("room");
-    assert_eq!(origin.peer().to_string(), "one");
+    assert_eq!(reply.peer().to_string(), "one");
     drop(far);
     until_lost(&channel).await;
     let far = serve(&subchannel, "two");
     assert_eq!(channel.peer().to_string(), "two");
-    assert_eq!(origin.peer().to_string(), "one");
+    assert_eq!(reply.peer().to_string(), "one");
     let error = items.next().await.map(|_| ()).expect_err("it is no text");
     assert_eq!(error.to_string(), "cannot read the reply of one");
     drop(far);
     until_lost(&channel).await;
     let _far = serve(&subchannel, "three");
-    assert_eq!(origin.peer().to_string(), "unnamed peer");
+    assert_eq!(reply.peer().to_string(), "unnamed peer");
 }
 
 #[tokio::test]
