@@ -9,9 +9,8 @@ use crate::{
 };
 
 impl<F: Framing> Channel<F> {
-    /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the
-    /// type of all. The connection closes after any other message: all later replies would be those of
-    /// earlier requests.
+    /// Like [`call_with`](Self::call_with), but `process` extracts the reply of one operation from that of the module.
+    /// The connection closes after any other message: all later replies would be those of earlier requests.
     #[doc(hidden)]
     pub async fn call_for<P, T>(
         &self,
