@@ -72,7 +72,7 @@ use crate::{
     transport::Address,
 };
 
-/// A connection to a server, for any number of exchanges, one after the other.
+/// A connection to a server, for any number of exchanges, one at a time.
 ///
 /// This is [`tcs::Connection`](crate::Connection) without `async`. Each connection has a runtime of its own, with four
 /// descriptors. Between calls, nothing runs.
@@ -113,7 +113,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`ConnectOptions::connect_blocking`].
+    /// Returns the errors of [`ConnectOptions::connect_blocking`].
     pub fn connect(address: impl Into<Address>) -> Result<Self> {
         ConnectOptions::new().connect_blocking(address)
     }
@@ -133,8 +133,8 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`tcs::Connection::call`](crate::Connection::call), and [`Runtime`](crate::ErrorKind::Runtime) in
-    /// `async` code.
+    /// Returns the errors of [`tcs::Connection::call`](crate::Connection::call), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
     pub fn call<P>(&mut self, request: P::Request<'_>) -> Result<P::Value<'_>>
     where
         P: CallContract<Framing = F>,
@@ -147,7 +147,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call).
+    /// Returns the errors of [`call`](Self::call).
     pub fn exchange<P>(&mut self, protocol: P) -> Result<P::Output>
     where
         P: ClientProtocol<Framing = F>,
@@ -160,8 +160,8 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`tcs::Connection::upload`](crate::Connection::upload), and [`Runtime`](crate::ErrorKind::Runtime)
-    /// in `async` code.
+    /// Returns the errors of [`tcs::Connection::upload`](crate::Connection::upload), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
     pub fn upload<P>(&mut self, request: P::Request<'_>) -> Result<Upload<'_, P>>
     where
         P: CallContract<Framing = F> + Receives,
@@ -177,7 +177,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call).
+    /// Returns the errors of [`call`](Self::call).
     pub fn receive<'a, T, Format>(&'a mut self) -> Result<T>
     where
         T: Decode<'a, Format>,
@@ -186,7 +186,7 @@ impl<F: Framing> Connection<F> {
             .block_on("receive()", self.connection.receive())
     }
 
-    /// Like [`call`](Self::call), but takes the reply of one operation out of the type of all.
+    /// Like [`call`](Self::call), but extracts the reply of one operation from that of the module.
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     #[doc(hidden)]
     pub fn call_for<'c, P, T>(
@@ -205,7 +205,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code. The connection is closed all the same.
+    /// Returns [`Runtime`](crate::ErrorKind::Runtime) in `async` code. The connection is closed all the same.
     pub fn close(self) -> Result<()> {
         let Self {
             runtime,
@@ -233,7 +233,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
     ///
     /// # Errors
     ///
-    /// The errors of [`client::Upload::send`](crate::client::Upload::send), and
+    /// Returns the errors of [`client::Upload::send`](crate::client::Upload::send), and
     /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
     pub fn send<'a>(&mut self, chunk: P::Chunk<'a>) -> Result<()>
     where
@@ -252,7 +252,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
     ///
     /// # Errors
     ///
-    /// The errors of [`client::Upload::finish`](crate::client::Upload::finish), and
+    /// Returns the errors of [`client::Upload::finish`](crate::client::Upload::finish), and
     /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
     pub fn finish(self) -> Result<P::Value<'c>> {
         self.runtime.block_on("finish()", self.upload.finish())
@@ -264,7 +264,7 @@ impl ConnectOptions {
     ///
     /// # Errors
     ///
-    /// The errors of [`connect`](Self::connect), but [`Runtime`](crate::ErrorKind::Runtime) in `async` code, or if no
+    /// Returns the errors of [`connect`](Self::connect), but [`Runtime`](crate::ErrorKind::Runtime) in `async` code, or if no
     /// runtime can be created.
     pub fn connect_blocking<F: Framing>(
         &self,
@@ -316,7 +316,7 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`ChannelOptions::connect_blocking`].
+    /// Returns the errors of [`ChannelOptions::connect_blocking`].
     pub fn connect(address: impl Into<Address>) -> Result<Self> {
         ChannelOptions::new(address).connect_blocking()
     }
@@ -325,7 +325,7 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`tcs::Channel::call`](crate::Channel::call), and [`Runtime`](crate::ErrorKind::Runtime) in
+    /// Returns the errors of [`tcs::Channel::call`](crate::Channel::call), and [`Runtime`](crate::ErrorKind::Runtime) in
     /// `async` code.
     pub fn call<P>(&self, request: P::Request<'_>) -> Result<P::Owned>
     where
@@ -334,12 +334,12 @@ impl<F: Framing> Channel<F> {
         block_on("call()", self.0.call::<P>(request))
     }
 
-    /// Sends a request of the protocol `P` and returns the output of `process`, which gets the reply. The reply may
+    /// Sends a request of the protocol `P`, passes the reply to `process`, and returns the result. The reply may
     /// borrow.
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call).
+    /// Returns the errors of [`call`](Self::call).
     pub fn call_with<P, T>(
         &self,
         request: P::Request<'_>,
@@ -351,7 +351,7 @@ impl<F: Framing> Channel<F> {
         block_on("call_with()", self.0.call_with::<P, T>(request, process))
     }
 
-    /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the type of all.
+    /// Like [`call_with`](Self::call_with), but `process` extracts the reply of one operation from that of the module.
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     #[doc(hidden)]
     pub fn call_for<P, T>(
@@ -369,7 +369,7 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call).
+    /// Returns the errors of [`call`](Self::call).
     pub fn exchange<P>(&self, protocol: P) -> Result<P::Output>
     where
         P: ClientProtocol<Framing = F>,
@@ -408,7 +408,7 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`connect`](Self::connect), but [`Runtime`](crate::ErrorKind::Runtime) in `async` code, or if no
+    /// Returns the errors of [`connect`](Self::connect), but [`Runtime`](crate::ErrorKind::Runtime) in `async` code, or if no
     /// runtime can be created.
     pub fn connect_blocking(self) -> Result<Channel<F>> {
         let channel = block_on("connect()", self.connect())?;
@@ -417,8 +417,8 @@ impl<F: Framing> ChannelOptions<F> {
 }
 
 impl<F: Framing> From<crate::Channel<F>> for Channel<F> {
-    /// New connections are served by the thread of all blocking channels. Connections that are open stay with the runtime
-    /// in which they were made.
+    /// New connections are served by the thread of all blocking channels. Connections that are open stay with the
+    /// runtime in which they were made.
     fn from(channel: crate::Channel<F>) -> Self {
         Self(channel)
     }

@@ -231,20 +231,12 @@
 //!
 //! # Untrusted peers
 //!
-//! | a peer can | what limits it |
-//! |---|---|
-//! | open connections and leave them idle | a quarter of `max_connections` for each address; `idle_timeout`; [`AtCapacity::EvictIdle`](server::AtCapacity::EvictIdle) |
-//! | send slowly, or stop in the middle of a message | `frame_timeout` |
-//! | send large messages | `max_frame_len` for each connection, and `memory_budget` for all together; memory grows only as bytes arrive |
-//! | send short messages that claim many elements, or nest deeply | the serde formats accept 128 levels, and no more elements than bytes |
-//! | read slowly, or not at all | `write_timeout`, and 2 s for a large reply beyond `memory_budget`; a connection stops processing while 64 KiB wait to be sent |
-//! | send requests without a pause | 100 µs at a time, then other connections run; `max_request_rate_per_address` |
-//! | send slow requests | `request_timeout` for a function that waits; one request at a time for each connection, or as many as `concurrent` allows; `max_in_flight_per_address` |
-//! | overload the server together with others | `max_queue_time`: see [Overload](https://docs.rs/crate/tcs/latest/source/docs/overload.md) |
-//! | speak another protocol | HTTP, TLS, SSH, Redis and PROXY headers are [detected](framing::Framing#other-protocols), unless the framing has [`Detection::OFF`](framing::Detection::OFF), as `Codec` does |
-//! | flood the log | at `INFO` and above, each message is logged once per second: [logging](#logging) |
-//! | send control characters to your terminal | the log and `Display` of errors escape them; [`Rejection::text`] does not |
-//! | read or change the traffic, or impersonate another peer | nothing: use TLS, and authenticate in your protocol |
+//! By default, every wait for a peer and every buffer has a [limit](#limits), one address cannot take all connections, and a
+//! peer that sends without a pause does not starve others. Nothing is encrypted or authenticated by default: use TLS, and
+//! authenticate in your protocol. If clients may send more requests than the server can process, set
+//! [`max_queue_time`](server::Server::max_queue_time).
+//! [SECURITY.md](https://docs.rs/crate/tcs/latest/source/SECURITY.md) lists who can send what, what protects the server,
+//! and what does not.
 //!
 //! # Rejecting requests
 //!

@@ -372,8 +372,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     const HAS_GREETING: bool = false;
 
     /// Tells events from replies, for clients of framings that do not announce events, which are all but
-    /// [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed). Usually it is
-    /// [`Pushes::is_push`] of the same type. It need not be set for a protocol that pushes no events.
+    /// [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed). Usually it
+    /// is [`Pushes::is_push`] of the same type. It need not be set for a protocol that pushes no events.
     ///
     /// Default: `None`.
     const IS_EVENT: Option<fn(&[u8]) -> bool> = None;
@@ -420,10 +420,10 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// You can write it as an `async fn`. A method that never waits can keep the return type that
     /// is declared here, and return [`std::future::ready`] of its result.
     ///
-    /// The requests of one connection are processed in sequence, unless [`CONCURRENT`](Self::CONCURRENT) says otherwise,
-    /// those of several connections at the same time. A panic fails the request: the peer receives *failed*, and the payload is
-    /// logged. Unless [`Session`](Self::Session) is `()` or there is [`CONCURRENT`](Self::CONCURRENT), the connection
-    /// then closes, because the session may be half-changed.
+    /// The requests of one connection are processed in sequence, unless [`CONCURRENT`](Self::CONCURRENT) says
+    /// otherwise, those of several connections at the same time. A panic fails the request: the peer receives *failed*,
+    /// and the payload is logged. Unless [`Session`](Self::Session) is `()` or there is
+    /// [`CONCURRENT`](Self::CONCURRENT), the connection then closes, because the session may be half-changed.
     ///
     /// # Cancel safety
     ///
@@ -452,23 +452,24 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
 
     /// Whether several requests of one connection are processed at the same time.
     ///
-    /// Default: with a framing that has [ids](Framing#ids), 128, without an order. With all others `None`: the requests of a
-    /// connection are processed in sequence. It has no effect on functions that never wait.
+    /// Default: with a framing that has [ids](Framing#ids), 128, without an order. With all others `None`: the requests
+    /// of a connection are processed in sequence. It has no effect on functions that never wait.
     ///
     /// Otherwise, each request has a copy of its bytes and a share of the session
-    /// ([`share_session`](Self::share_session)), and up to [`limit`](Concurrency::limit) functions run side by side in the
-    /// task of the connection. When that many are not answered, the connection takes no more requests, and reads up to
-    /// 64 KiB ahead.
+    /// ([`share_session`](Self::share_session)), and up to [`limit`](Concurrency::limit) functions run side by side in
+    /// the task of the connection. When that many are not answered, the connection takes no more requests, and reads up
+    /// to 64 KiB ahead.
     ///
-    /// A panic, or the end of [`request_timeout`](crate::server::Server::request_timeout), fails only its own request. If a
-    /// reply closes the connection, or a rejection that cannot be sent, no more requests are taken. In order, the functions after it are dropped, and so are
-    /// the replies of those that have returned: the client is told that these requests have *failed*, and the
-    /// [`Report`](crate::server::Report) counts them as *aborted*. [Unordered](Concurrency::unordered), the reply waits for
-    /// those in flight, and is the last one. Events that a function pushes to its own connection can come before its reply.
+    /// A panic, or the end of [`request_timeout`](crate::server::Server::request_timeout), fails only its own request.
+    /// If a reply closes the connection, or a rejection that cannot be sent, no more requests are taken. In order, the
+    /// functions after it are dropped, and so are the replies of those that have returned: the client is told that
+    /// these requests have *failed*, and the [`Report`](crate::server::Report) counts them as *aborted*.
+    /// [Unordered](Concurrency::unordered), the reply waits for those in flight, and is the last one. Events that a
+    /// function pushes to its own connection can come before its reply.
     ///
-    /// The items of a streamed reply ([`Replies`]) are sent when it is the turn of the reply. [`Requests`] reports an error,
-    /// because chunks are for the last request. Neither a framing whose messages are values (`Codec`) nor a function that
-    /// takes its connection over compiles with it.
+    /// The items of a streamed reply ([`Replies`]) are sent when it is the turn of the reply. [`Requests`] reports an
+    /// error, because chunks are for the last request. Neither a framing whose messages are values (`Codec`) nor a
+    /// function that takes its connection over compiles with it.
     const CONCURRENT: Option<Concurrency> = if Self::Framing::HAS_IDS {
         Some(Concurrency::unordered(128))
     } else {

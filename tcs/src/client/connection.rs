@@ -187,9 +187,8 @@ impl<F: Framing> Connection<F> {
         self.decode(reply, |reply, _| Ok(reply))
     }
 
-    /// Like [`call`](Self::call), but takes the reply of one operation out of the type of all. The
-    /// connection closes after any other message, which may be a greeting: all later replies would be
-    /// those of earlier requests.
+    /// Like [`call`](Self::call), but extracts the reply of one operation from that of the module. The connection
+    /// closes after any other message, which may be a greeting: all later replies would be those of earlier requests.
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     #[doc(hidden)]
     pub async fn call_for<'c, P, T>(
@@ -390,14 +389,14 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`into_parts`](Self::into_parts). [`Broken`](crate::ErrorKind::Broken) if the server has sent more
-    /// than the reply, because an attacker may have added it. [`Connect`](crate::ErrorKind::Connect) if the handshake
-    /// fails, and [`TimedOut`](crate::ErrorKind::TimedOut) if it takes longer than the
-    /// [connect timeout](ConnectOptions::connect_timeout).
+    /// Returns the errors of [`into_parts`](Self::into_parts). [`Broken`](crate::ErrorKind::Broken) if the server has
+    /// sent more than the reply, because an attacker may have added it. [`Connect`](crate::ErrorKind::Connect) if the
+    /// handshake fails, and [`TimedOut`](crate::ErrorKind::TimedOut) if it takes longer than the [connect
+    /// timeout](ConnectOptions::connect_timeout).
     ///
     /// # Cancel safety
     ///
-    /// Safe: dropping the future closes the connection.
+    /// Dropping the future closes the connection.
     ///
     /// # Examples
     ///

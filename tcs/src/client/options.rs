@@ -19,7 +19,7 @@ pub(super) const MAX_TIMEOUT: Duration = Duration::from_hours(24 * 365);
 /// The default of `max_frame_len`: 8 MiB.
 pub(super) const DEFAULT_MAX_FRAME_LEN: usize = 8 << 20;
 
-/// How a client connects and how long it waits.
+/// The options of a connection: its timeouts, limits and TLS.
 ///
 /// # Examples
 ///
@@ -76,7 +76,7 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Creates options with the defaults.
+    /// Creates options with default values.
     pub fn new() -> Self {
         Self::default()
     }

@@ -108,7 +108,8 @@ impl Error {
         self
     }
 
-    /// Creates an error of your own, such as a failed login in [`on_connect`](crate::client::ChannelOptions::on_connect).
+    /// Creates an error of your own, such as a failed login in
+    /// [`on_connect`](crate::client::ChannelOptions::on_connect).
     ///
     /// It has the text and the [source](StdError::source) of `error`, which [`downcast_ref`](Self::downcast_ref)
     /// returns. It is not [retryable](Self::is_retryable), even if `error` is a retryable `tcs::Error`.
@@ -249,8 +250,8 @@ impl Error {
         source.as_ref().filter(|_| !is_other)?.downcast_ref()
     }
 
-    /// Returns the innermost error of this type among the sources, or this one. What the user has put into an error is not
-    /// looked into.
+    /// Returns the innermost error of this type among the sources, or this one. What the user has put into an error is
+    /// not looked into.
     fn innermost(&self) -> &Self {
         if self.0.is_other {
             return self;

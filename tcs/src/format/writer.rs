@@ -5,7 +5,7 @@ use std::{any::Any, fmt, fmt::Write as _, io, ops::Range};
 use super::{Encode, EncodeError};
 use crate::{Rejection, text::DISPLAY_FAILED};
 
-/// The end of a send buffer, where one message is written.
+/// Appends one message to a send buffer.
 ///
 /// A message that grows beyond its limit (a server's `max_reply_len`, or a client's
 /// `max_frame_len`) is no longer stored, and is dropped in the end. So writing never fails. With

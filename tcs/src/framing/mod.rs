@@ -262,18 +262,19 @@ pub trait Framing: Default + Send + 'static {
     /// - A [`Channel`](crate::Channel) sends requests again, because it can read them back out of their frames.
     /// - A server takes a new value after a block without a frame
     ///   ([`Requests::exactly`](crate::protocol::Requests::exactly)), so that its state is not about other bytes.
-    /// - A server reserves as much of its [memory budget](crate::server::Server::memory_budget) for a large frame as the
-    ///   frame takes, if a new value returns it as [oversized](ParsedFrame::oversized) with a smaller limit. Otherwise, it
-    ///   reserves as much as the largest message takes.
+    /// - A server reserves as much of its [memory budget](crate::server::Server::memory_budget) for a large frame as
+    ///   the frame takes, if a new value returns it as [oversized](ParsedFrame::oversized) with a smaller limit.
+    ///   Otherwise, it reserves as much as the largest message takes.
     ///
     /// Default: `false`.
     const HAS_INDEPENDENT_FRAMES: bool = false;
 
     // Reading and writing.
 
-    /// Sets the end at which this framing is, before anything is written. Only a client calls it.
+    /// Sets the end of the connection at which this framing is used, before anything is written. Only a client calls
+    /// it.
     ///
-    /// This method is for framings whose requests and replies differ. [`parse`](Self::parse) knows the end from
+    /// Implement it for a framing whose requests and replies differ. [`parse`](Self::parse) knows the end from
     /// [`Input::side`].
     ///
     /// Default: does nothing.
@@ -329,7 +330,7 @@ pub trait Framing: Default + Send + 'static {
         Ok(())
     }
 
-    /// Appends a frame with the reason why the peer gets no reply.
+    /// Appends a control frame that tells the peer why it gets no reply.
     ///
     /// Returns `true` if the frame was appended, and `false` if this framing has none for this rejection.
     ///
@@ -356,11 +357,11 @@ pub trait Framing: Default + Send + 'static {
         false
     }
 
-    /// Appends a notice: about the request with the id that was [set](Self::set_id) last, or, without ids, about the last
-    /// request.
+    /// Appends a notice: about the request with the id that was [set](Self::set_id) last, or, without ids, about the
+    /// last request.
     ///
-    /// Returns `true` if the notice was appended, and `false` if this framing has none. [`parse`](Self::parse) returns it as
-    /// a control frame of the kind [`Notice::code`], whose text is [`Notice::number`] in big-endian order.
+    /// Returns `true` if the notice was appended, and `false` if this framing has none. [`parse`](Self::parse) returns
+    /// it as a control frame of the kind [`Notice::code`], whose text is [`Notice::number`] in big-endian order.
     ///
     /// Default: `false`.
     fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
@@ -370,7 +371,7 @@ pub trait Framing: Default + Send + 'static {
 
     // Values: the rest is for framings such as `Codec`. Framings of bytes leave it as it is.
 
-    /// Takes the value of the message that was parsed last. The format gets it from
+    /// Takes the value of the last parsed message. The format gets it from
     /// [`Frame::into_value`](crate::format::Frame::into_value).
     ///
     /// Default: `None`, for messages that are bytes.

@@ -150,11 +150,12 @@ impl BoundServer {
         report.await
     }
 
-    /// Serves as [`listen`](Self::listen) does, and drains on Ctrl-C or SIGTERM. A second signal ends the server at once.
+    /// Serves as [`listen`](Self::listen) does, and drains on Ctrl-C or SIGTERM. A second signal ends the server at
+    /// once.
     ///
     /// # Errors
     ///
-    /// As for [`Server::listen_until_signal`](super::Server::listen_until_signal).
+    /// Returns the errors of [`Server::listen_until_signal`](super::Server::listen_until_signal).
     ///
     /// # Cancel safety
     ///

@@ -29,7 +29,7 @@ pub type IterativeServer<P> = Server<P, Iterative>;
 #[doc(alias = "MultithreadedServer")]
 pub type ConcurrentServer<P> = Server<P, Concurrent>;
 
-/// A protocol with the settings to serve it. `M` is [`Once`], [`Iterative`] or [`Concurrent`].
+/// A protocol and the settings to serve it. `M` is [`Once`], [`Iterative`] or [`Concurrent`].
 ///
 /// Time limits take a [`Duration`], or `None` for no limit. They never end early. They may end late by a quarter of the
 /// server's shortest limit or a few milliseconds, whichever is longer, but at most 250 ms.
@@ -162,8 +162,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Tells systemd when the server accepts connections (`READY=1`), and when it is stopped (`STOPPING=1`), for services
-    /// with `Type=notify`. See `sd_notify(3)`. Without systemd, this setting has no effect.
+    /// Tells systemd when the server accepts connections (`READY=1`), and when it is stopped (`STOPPING=1`), for
+    /// services with `Type=notify`. See `sd_notify(3)`. Without systemd, this setting has no effect.
     #[cfg(all(unix, feature = "systemd"))]
     pub fn notify_systemd(mut self) -> Self {
         self.settings.notifies_systemd = true;

@@ -178,7 +178,7 @@ impl FaultyStream {
         self
     }
 
-    /// Never closes the sending half: a shutdown waits for ever.
+    /// Never closes the sending half: a shutdown waits forever.
     #[must_use]
     pub fn unclosable(mut self) -> Self {
         self.is_unclosable = true;

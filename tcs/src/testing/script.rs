@@ -155,7 +155,7 @@ impl Script {
 
     /// Neither sends nor receives for this time.
     ///
-    /// To stall for ever, end the script: the connection stays open until the stream or the [`Player`] is dropped.
+    /// To stall forever, end the script: the connection stays open until the stream or the [`Player`] is dropped.
     #[track_caller]
     pub fn pause(self, time: Duration) -> Self {
         self.step(Step::Pause(time))
@@ -278,7 +278,7 @@ impl Script {
         Player(Task::spawn(self.play(stream)))
     }
 
-    /// Listens at a free port of 127.0.0.1, and plays with the first client that connects.
+    /// Listens on a free port of 127.0.0.1, and plays with the first client that connects.
     ///
     /// # Panics
     ///

@@ -179,7 +179,7 @@ impl<P: ServerProtocol> TestServer<P> {
     ///
     /// # Errors
     ///
-    /// The errors of [`Connection::call`].
+    /// Returns the errors of [`Connection::call`].
     pub async fn call(&mut self, request: <P as Contract>::Request<'_>) -> Result<P::Value<'_>>
     where
         P: CallContract<Framing = <P as ServerProtocol>::Framing>,

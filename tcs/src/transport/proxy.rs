@@ -91,7 +91,7 @@ impl ProxyHeader {
     }
 }
 
-/// Returns a network of IPv4 in its own form, also if it was written in the form of IPv6, because peers have the IPv4
+/// Returns a network of IPv4 in its own form, even if it was written in the form of IPv6, because peers have the IPv4
 /// form.
 fn canonical_network(net: IpNet) -> IpNet {
     let IpNet::V6(v6) = net else { return net };

@@ -40,8 +40,8 @@ pub enum ChannelEvent<E> {
     Event(E),
     /// A connection was lost, and there is another one. Events may have been missed in between.
     ///
-    /// A channel with several connections returns it for each of them. If no event comes between two, they are returned as
-    /// one. A subscription ([`Channel::subscribe`]) was renewed before.
+    /// A channel with several connections returns it for each of them. If no event comes between two, they are returned
+    /// as one. A subscription ([`Channel::subscribe`]) was renewed before.
     Reconnected,
     /// This many events were dropped, because those before them were not received in time
     /// ([`max_queued_events`](crate::client::ConnectOptions::max_queued_events)).
@@ -50,7 +50,7 @@ pub enum ChannelEvent<E> {
 
 /// The events that servers push over a [`Channel`], from [`Channel::events`] and [`Channel::subscribe`].
 ///
-/// As long as there is one, the connections that it belongs to are opened again without a call, and the
+/// While this value exists, its connections are reopened without a call, and the
 /// [`idle_timeout`](crate::client::ChannelOptions::idle_timeout) does not close them.
 #[must_use = "events are received by `next`"]
 pub struct Events<P: Contract> {
@@ -130,15 +130,14 @@ impl Subscription {
 }
 
 impl<F: Framing> Channel<F> {
-    /// Returns the events that servers push over the connections of this channel, from now on. It subscribes to nothing:
-    /// use it where the server pushes events after the calls that are made anyway, or after
-    /// [`on_connect`](crate::client::ChannelOptions::on_connect).
+    /// Returns the events that servers push over the connections of this channel, from now on.
     ///
-    /// Each value that this method returns receives each event. With [several
-    /// connections](crate::client::ChannelOptions::connections), it receives the events of all of them.
+    /// This method sends nothing: use it if the server pushes events after ordinary calls, or after
+    /// [`on_connect`](crate::client::ChannelOptions::on_connect). Each returned value receives every event of [all
+    /// connections](crate::client::ChannelOptions::connections).
     ///
-    /// With framings that do not announce events, all protocols that are used over a channel must recognize them in the same
-    /// way. The channel keeps the first [`Pushes::is_push`], or [`IS_EVENT`](Contract::IS_EVENT) of a call.
+    /// With framings that do not announce events, all protocols that are used over a channel must recognize them in the
+    /// same way. The channel keeps the first [`Pushes::is_push`], or [`IS_EVENT`](Contract::IS_EVENT) of a call.
     pub fn events<P>(&self) -> Events<P>
     where
         P: Contract<Framing = F> + Pushes,
@@ -160,22 +159,23 @@ impl<F: Framing> Channel<F> {
 
     /// Sends a request that makes the server push events, and returns its reply and the events.
     ///
-    /// The request is sent again over each new connection, before [`ChannelEvent::Reconnected`] is returned. Its later
-    /// replies are dropped. It is sent over the first connection only, even if the channel has several.
+    /// The request is sent over the first connection only, even if the channel has several. When that connection is
+    /// replaced, [`Events::next`] sends the request again, after
+    /// [`on_connect`](crate::client::ChannelOptions::on_connect) and before it returns [`ChannelEvent::Reconnected`].
+    /// Later replies are dropped.
     ///
-    /// [`Events::next`] sends it again, after [`on_connect`](crate::client::ChannelOptions::on_connect). As with
-    /// [`events`](Self::events), the value receives each event of the connection, also those of another subscription. To
-    /// drop it does not tell the server: that takes a request that leaves.
+    /// As with [`events`](Self::events), the value receives every event of the connection, even those of another
+    /// subscription. To unsubscribe, send a request that does so: dropping the value does not tell the server.
     ///
-    /// For a [module](macro@crate::server_protocol#the-client), `P` is its `Contract`, and the request is one of its `Request`:
-    /// `channel.subscribe::<shop::Contract>(shop::Request::Follow {})`. The channel of a client is
+    /// For a [module](macro@crate::server_protocol#the-client), `P` is its `Contract`, and the request is one of its
+    /// `Request`: `channel.subscribe::<shop::Contract>(shop::Request::Follow {})`. The channel of a client is
     /// `client.clone().into_inner()`.
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call), and `Setting` if events look like replies, because the protocol has the option
-    /// `push` without `is_push`. The request counts as [idempotent](Self::idempotent), because what it does ends
-    /// with its connection.
+    /// Returns the errors of [`call`](Self::call), and `Setting` if events look like replies, because the protocol has
+    /// the option `push` without `is_push`. The request counts as [idempotent](Self::idempotent), because what it does
+    /// ends with its connection.
     ///
     /// # Cancel safety
     ///
@@ -244,15 +244,15 @@ impl<P: Contract + Pushes> Events<P> {
     /// # Errors
     ///
     /// `Reply` for an event that cannot be decoded, after which the next one can be received. For a subscription that
-    /// cannot be renewed, the error of its request. The next call sends it again, after a random wait of up to a second.
-    /// [`Runtime`](crate::ErrorKind::Runtime) if the runtime of the channel has ended, or there was none, and this is outside
-    /// of a tokio runtime with a clock (`enable_time`). If the channel does not
-    /// reconnect ([`Connection::into_channel`](crate::Connection::into_channel)) and its connection has ended, `Closed`,
-    /// `Io` or `Broken`.
+    /// cannot be renewed, the error of its request. The next call sends it again, after a random wait of up to a
+    /// second. [`Runtime`](crate::ErrorKind::Runtime) if the runtime of the channel has ended, or there was none, and
+    /// this is outside of a tokio runtime with a clock (`enable_time`). If the channel does not reconnect
+    /// ([`Connection::into_channel`](crate::Connection::into_channel)) and its connection has ended, `Closed`, `Io` or
+    /// `Broken`.
     ///
     /// # Cancel safety
     ///
-    /// Safe: no event is lost.
+    /// This method is cancel safe: no event is lost.
     pub async fn next<'a>(&'a mut self) -> Result<ChannelEvent<P::Event<'a>>>
     where
         P::Event<'a>: Decode<'a, <P as Pushes>::Format>,

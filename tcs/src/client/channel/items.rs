@@ -36,16 +36,16 @@ use crate::{
 
 /// The items of a streamed reply, from [`Channel::stream`].
 ///
-/// [`next`](Self::next) lends each item. After the last one, it returns `None`, and [`finish`](Self::finish) returns the
-/// reply that has ended the stream. Each item has the [reply timeout](crate::client::ConnectOptions::reply_timeout) for
-/// itself, which begins when `next` first waits for it, and continues if that `next` is dropped. A
-/// [`deadline`](Channel::deadline) is for the whole stream.
+/// [`next`](Self::next) returns one item after another, and `None` after the last one. [`finish`](Self::finish) returns
+/// the reply that ended the stream. The [reply timeout](crate::client::ConnectOptions::reply_timeout) applies to each
+/// item; it begins when `next` first waits for the item, and continues if that `next` is dropped. A
+/// [`deadline`](Channel::deadline) applies to the whole stream.
 ///
-/// The server sends at most 256 KiB of items, and the rest of one item, before they are received. Other calls of the
-/// channel go on meanwhile. Dropping the stream before its end cancels the request: the server drops its function, if its
-/// functions run side by side.
+/// The server sends at most 256 KiB of items, and the rest of one item, before you receive them. Other calls of the
+/// channel continue meanwhile. Dropping the stream before its end cancels the request, and the server drops its
+/// function if its functions run side by side.
 ///
-/// With the feature `stream`, `owned` makes it a `futures_core::Stream`, for items that borrow nothing.
+/// With the feature `stream`, `owned` converts it into a `futures_core::Stream`, for items that borrow nothing.
 #[must_use = "the items are received by `next`"]
 pub struct ChannelItems<P: Contract> {
     channel: Channel<P::Framing>,
@@ -77,7 +77,7 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call) for a request that was not sent. The others are those of
+    /// Returns the errors of [`call`](Self::call) for a request that was not sent. The others are those of
     /// [`ChannelItems::next`].
     ///
     /// # Cancel safety
@@ -157,13 +157,13 @@ impl<P: Contract + Streams> ChannelItems<P> {
     ///
     /// # Errors
     ///
-    /// `Reply` for an item that cannot be decoded, after which the next one can be received. Other errors end the stream:
-    /// `Rejected` if the function has returned an error, which may come after some items, and the other errors of
-    /// [`Channel::call`].
+    /// `Reply` for an item that cannot be decoded, after which the next one can be received. Other errors end the
+    /// stream: `Rejected` if the function has returned an error, which may come after some items, and the other errors
+    /// of [`Channel::call`].
     ///
     /// # Cancel safety
     ///
-    /// Safe: the next call returns the item.
+    /// This method is cancel safe: the next call returns the item.
     pub async fn next<'a>(&'a mut self) -> Result<Option<P::Item<'a>>>
     where
         P::Item<'a>: Decode<'a, <P as Streams>::Format>,
@@ -174,7 +174,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
         }
     }
 
-    /// Returns the reply that has ended the stream. Waits for it if `next` has not returned `None` yet.
+    /// Returns the reply that ended the stream, or waits for it if `next` has not returned `None` yet.
     ///
     /// # Errors
     ///
@@ -290,9 +290,9 @@ impl<P: Contract + Streams> ChannelItems<P> {
 impl<P: Contract + Streams> ChannelItems<P> {
     /// Returns the items as a `futures_core::Stream` of `T` (feature `stream`).
     ///
-    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`. The stream ends after
-    /// the last item, and after an error that ends the reply. [`Owned::into_inner`] then returns the [`ChannelItems`], for
-    /// the reply.
+    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`. The stream ends
+    /// after the last item, and after an error that ends the reply. [`Owned::into_inner`] then returns the
+    /// [`ChannelItems`], for the reply.
     pub fn owned<T>(self) -> Owned<Self, T>
     where
         T: for<'a> Decode<'a, <P as Streams>::Format>,

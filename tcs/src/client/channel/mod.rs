@@ -18,8 +18,8 @@
 //!
 //! 1. The [`call`] encodes its request. Under the lock, the call takes a slot of the [`pending_calls`] for its waker,
 //!    and adds the request to the queue. Then it wakes the driver if that waits.
-//! 2. Under the lock, the driver copies each reply that it has read into the slot of its call, and takes the queue. Then it
-//!    wakes the callers, and sends.
+//! 2. Under the lock, the driver copies each reply that it has read into the slot of its call, and takes the queue.
+//!    Then it wakes the callers, and sends.
 //! 3. The call takes the reply out of its slot, and decodes it without the lock.
 //!
 //! A call that finds no [`room`] at its connection waits for room, and requests the connection if there is none. If its
