@@ -108,8 +108,8 @@
 //! | know on which thread a function runs | [threads](#threads) |
 //! | run a function that blocks | [the option `blocking`](macro@server_protocol#options) |
 //! | stop, on a signal or in a test (graceful shutdown) | [stopping](#stopping); with a last word, [`listen_until`](server::Server::listen_until) and [`stop_signal`](server::stop_signal) |
-//! | see metrics | [`ServerHandle::stats`](server::ServerHandle::stats) while it runs, and the [`Report`] when it has ended; [metrics](#metrics) |
-//! | read the log | [logging](#logging) |
+//! | see metrics | [`ServerHandle::stats`](server::ServerHandle::stats) while it runs, and the [`Report`] when it has ended; [metrics](server#metrics) |
+//! | read the log | [logging](server#logging) |
 //! | know what happens on a panic | [panics](#panics) |
 //! | know what happens when a peer leaves | [what becomes of a function](server#what-becomes-of-a-function) |
 //! | know what a peer can do to me | [untrusted peers](#untrusted-peers) |
@@ -145,7 +145,7 @@
 //! | receive a streamed reply | [`Connection::stream`], [`Channel::stream`] |
 //! | try again | a [`Channel`] does, if the request was not executed; [`Channel::idempotent`], and [`Channel::hedge`] with it, if it is safe to execute more than once |
 //! | know whether a failed request was executed, and what to do | [`Error::execution`], and its [table](Error#what-to-do) |
-//! | see whether connecting fails, and why | [`Channel::state`], [`Channel::watch`]; [metrics](#metrics) |
+//! | see whether connecting fails, and why | [`Channel::state`], [`Channel::watch`]; [metrics](client#logging-and-metrics) |
 //! | see whether the server answers | a call with a [`deadline`](Channel::deadline) |
 //! | know how long a call can take | [the steps of a call](Channel#how-long-a-call-can-take) |
 //! | connect over TLS with a private root or a certificate of my own | `ClientTls` in [`transport`], with the feature `tls` |
@@ -244,7 +244,7 @@
 //! | send requests that take long | `request_timeout` for a function that waits; each connection has one request at a time, or as many as `concurrent` says; `max_in_flight_per_address` |
 //! | are too many for the server | `max_queue_time`: see [Overload](https://docs.rs/crate/tcs/latest/source/docs/overload.md) |
 //! | speak another protocol | HTTP, TLS, SSH, Redis and PROXY headers are [detected](framing::Framing#other-protocols), unless the framing has [`Detection::OFF`](framing::Detection::OFF), as `Codec` does |
-//! | cause log lines | at `INFO` and above, one for each message and second: [logging](#logging) |
+//! | cause log lines | at `INFO` and above, one for each message and second: [logging](server#logging) |
 //! | put control characters into your terminal | `Display` of errors and the log escape them; [`Rejection::text`] does not |
 //! | read or change the traffic, or pretend to be another | nothing: use TLS, and authenticate in your protocol |
 //!
@@ -329,90 +329,6 @@
 //! function that waits if its peer leaves or a limit passes: see [what becomes of a
 //! function](server#what-becomes-of-a-function).
 //!
-//! # Logging
-//!
-//! The library logs with `tracing`. It installs no subscriber: install one, such as
-//! `tracing_subscriber::fmt().init()`.
-//!
-//! | level | events |
-//! |---|---|
-//! | `ERROR` | a server that cannot listen, panics, replies that cannot be sent, no descriptors for a new connection |
-//! | `WARN` | limits that the system lowers, a server that is full (`max_connections`), requests that a stop aborts |
-//! | `INFO` | the start, the stop with its report, connections that are closed without telling the peer why |
-//! | `DEBUG` | each connection, all other rejections, idle connections, peers of other protocols |
-//!
-//! These names do not change without a note in `CHANGELOG.md`:
-//!
-//! | span or event | level | fields |
-//! |---|---|---|
-//! | span `connection`, around the events of a connection | `INFO` | `peer`; `id`, as [`ConnectionInfo::id`] |
-//! | span `handshake`, around those of its handshakes | `INFO` | `peer`, as it was accepted; `id` |
-//! | `listening` | `INFO` | `listeners`, `max_connections` |
-//! | `the server does not listen` | `ERROR` | `error` with its causes |
-//! | `connected`, after the handshakes | `DEBUG` | `local_addr`, if there is one |
-//! | `closing the connection` | `DEBUG` | `reason`: the [`Rejection`] that the peer is told, if the framing can carry it |
-//! | `answered with a rejection` | `DEBUG` | `reason`, with the name of the setting if it was a limit |
-//! | `a connection is rejected` | `DEBUG` | `peer`, `reason` |
-//! | `closing the connection without a message` | `INFO` | `reason` |
-//! | `disconnected` | `DEBUG` | `reason`, such as `the peer has closed`; `requests`, `bytes_received`, `bytes_sent`; `events`, if it could be pushed to; `seconds` since it was accepted |
-//! | `a handshake has failed` | `INFO` | `peer`, as the last handshake has left it; `reason` |
-//! | `the processing of a request panicked` | `ERROR` | `panic`: the text |
-//! | `stopped` | `INFO`, or `WARN` if requests were aborted | `report` |
-//! | span `channel`, around the events of a connection of a [`Channel`] | `INFO` | `server` |
-//! | `cannot connect; trying again` | `WARN`, at the first of several attempts | `error` |
-//! | `connected again` | `INFO` | `peer`; `failures` |
-//! | `connection lost with calls in flight` | `INFO` | `peer`, `reason` |
-//!
-//! A server logs an event that a peer can cause once per second at `INFO` and above. In between, it logs further events
-//! with this message at `DEBUG`, and the next line has their number as `left_out`. Requests are not logged one by one,
-//! because that would cost each of them time even when it is off. [Count](server::ServerHandle::stats) them, or wrap the
-//! protocol in [`TraceRequests`](protocol::TraceRequests).
-//!
-//! Control characters in the text of peers, and of your own errors, are escaped: no field contains a line feed or an
-//! escape sequence.
-//!
-//! # Metrics
-//!
-//! With the feature `metrics`, servers and channels publish metrics through the crate `metrics`. The library installs no
-//! recorder: install one, such as that of `metrics-exporter-prometheus` 0.18 (it must be one for `metrics` 0.24), before
-//! you call `bind()`, [`listen()`] or `run()`, and before you make a channel. The metrics of several servers in a program
-//! add up, and so do those of channels.
-//!
-//! | name | kind | is |
-//! |---|---|---|
-//! | `tcs_connections_open` | gauge | connections that are open |
-//! | `tcs_connections_accepted_total` | counter | accepted connections |
-//! | `tcs_connections_ended_total` | counter | ended connections, by `outcome`: `closed` or `aborted`, as in the [`Report`] |
-//! | `tcs_connection_duration_seconds` | histogram | the time from the accept of a connection to its end |
-//! | `tcs_handshakes_failed_total` | counter | connections whose handshake has failed |
-//! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
-//! | `tcs_requests_received_total` | counter | received requests |
-//! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
-//! | `tcs_calls_total` | counter | requests whose parameters were taken or whose function was called, by `outcome`: `served`, `failed`, `rejected`, `panicked`, or `dropped` before the function returned |
-//! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call. The wait for a permit of `max_blocking` is in the next one |
-//! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded or it is dropped, with its waits; not if it panics |
-//! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`] |
-//! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
-//! | `tcs_sent_bytes_total` | counter | bytes of frames that were sent |
-//! | `tcs_events_total` | counter | pushed events, by `outcome`: `sent` or `dropped`, as in the [`Report`] |
-//! | `tcs_buffer_bytes` | gauge | what large buffers and queues of events have of the `memory_budget` |
-//! | `tcs_client_connections_open` | gauge | connections of channels that are open |
-//! | `tcs_client_connects_total` | counter | attempts to connect, by `outcome`: `connected` or `failed` |
-//! | `tcs_client_connections_lost_total` | counter | connections that ended while calls were in flight |
-//! | `tcs_client_calls_total` | counter | calls, by `outcome`: `answered` or `failed`, with their retries |
-//! | `tcs_client_retries_total` | counter | requests that were sent again |
-//! | `tcs_client_call_duration_seconds` | histogram | the time from a call to its reply, with all waits and retries |
-//!
-//! The totals and gauges of servers are published once per second, so requests do not pay for them. Those of channels are
-//! published when they change, and have no labels but `outcome`. `tcs_calls_total` and
-//! `tcs_request_duration_seconds` have the label `operation` if the protocol is a module. Only the two durations are
-//! recorded for each request, which takes two looks at the clock, and one for each read. What happens to a reply after
-//! it is encoded changes nothing in `tcs_calls_total`. So a call with the option `concurrent` was *served* even if its
-//! framing cannot carry the reply, and its request has *failed*.
-//!
-//! Without the feature, [`ServerHandle::stats`](server::ServerHandle::stats) has the totals and gauges as plain numbers:
-//! `examples/prometheus.rs` serves them as text.
-//!
 //! # Features
 //!
 //! No feature is enabled by default. Each adds the crates that it needs.
@@ -421,7 +337,7 @@
 //! |---|---|
 //! | `json`, `postcard`, `messagepack`, `protobuf` | the formats in the table below |
 //! | `codec` | [`framing`]`::Codec`, which makes any codec of `tokio_util` a framing and a format |
-//! | `metrics` | [metrics](#metrics) of servers and channels |
+//! | `metrics` | metrics of [servers](server#metrics) and [channels](client#logging-and-metrics) |
 //! | `tls` | TLS: [`transport`]`::Tls` for servers; `ClientTls` and addresses `tls://host:port` for clients |
 //! | `self-signed` | `transport::create_self_signed`, a certificate for development |
 //! | `proxy` | `transport::ProxyHeader`, for a server behind a balancer |

@@ -62,6 +62,79 @@
 //!
 //! If the system has no memory for a large buffer, as with `ulimit -v`, that ends a request or a connection, as above.
 //! An allocation that fails anywhere else, also in your code and for the values that it takes, ends the process.
+//!
+//! # Logging
+//!
+//! The library logs with `tracing`. It installs no subscriber: install one, such as
+//! `tracing_subscriber::fmt().init()`. [Channels](crate::client#logging-and-metrics) have events of their own.
+//!
+//! | level | events |
+//! |---|---|
+//! | `ERROR` | a server that cannot listen, panics, replies that cannot be sent, no descriptors for a new connection |
+//! | `WARN` | limits that the system lowers, a server that is full (`max_connections`), requests that a stop aborts |
+//! | `INFO` | the start, the stop with its report, connections that are closed without telling the peer why |
+//! | `DEBUG` | each connection, all other rejections, idle connections, peers of other protocols |
+//!
+//! These names do not change without a note in `CHANGELOG.md`:
+//!
+//! | span or event | level | fields |
+//! |---|---|---|
+//! | span `connection`, around the events of a connection | `INFO` | `peer`; `id`, as [`ConnectionInfo::id`](crate::ConnectionInfo::id) |
+//! | span `handshake`, around those of its handshakes | `INFO` | `peer`, as it was accepted; `id` |
+//! | `listening` | `INFO` | `listeners`, `max_connections` |
+//! | `the server does not listen` | `ERROR` | `error` with its causes |
+//! | `connected`, after the handshakes | `DEBUG` | `local_addr`, if there is one |
+//! | `closing the connection` | `DEBUG` | `reason`: the [`Rejection`](crate::Rejection) that the peer is told, if the framing can carry it |
+//! | `answered with a rejection` | `DEBUG` | `reason`, with the name of the setting if it was a limit |
+//! | `a connection is rejected` | `DEBUG` | `peer`, `reason` |
+//! | `closing the connection without a message` | `INFO` | `reason` |
+//! | `disconnected` | `DEBUG` | `reason`, such as `the peer has closed`; `requests`, `bytes_received`, `bytes_sent`; `events`, if it could be pushed to; `seconds` since it was accepted |
+//! | `a handshake has failed` | `INFO` | `peer`, as the last handshake has left it; `reason` |
+//! | `the processing of a request panicked` | `ERROR` | `panic`: the text |
+//! | `stopped` | `INFO`, or `WARN` if requests were aborted | `report` |
+//!
+//! A server logs an event that a peer can cause once per second at `INFO` and above. In between, it logs further events
+//! with this message at `DEBUG`, and the next line has their number as `left_out`. Requests are not logged one by one,
+//! because that would cost each of them time even when it is off. [Count](ServerHandle::stats) them, or wrap the
+//! protocol in [`TraceRequests`](crate::protocol::TraceRequests).
+//!
+//! Control characters in the text of peers, and of your own errors, are escaped: no field contains a line feed or an
+//! escape sequence.
+//!
+//! # Metrics
+//!
+//! With the feature `metrics`, servers publish metrics through the crate `metrics`, and so do
+//! [channels](crate::client#logging-and-metrics). The library installs no recorder: install one, such as that of
+//! `metrics-exporter-prometheus` 0.18 (it must be one for `metrics` 0.24), before you call `bind()`,
+//! [`listen()`](Server::listen) or `run()`. The metrics of several servers in a program add up.
+//!
+//! | name | kind | is |
+//! |---|---|---|
+//! | `tcs_connections_open` | gauge | connections that are open |
+//! | `tcs_connections_accepted_total` | counter | accepted connections |
+//! | `tcs_connections_ended_total` | counter | ended connections, by `outcome`: `closed` or `aborted`, as in the [`Report`] |
+//! | `tcs_connection_duration_seconds` | histogram | the time from the accept of a connection to its end |
+//! | `tcs_handshakes_failed_total` | counter | connections whose handshake has failed |
+//! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
+//! | `tcs_requests_received_total` | counter | received requests |
+//! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
+//! | `tcs_calls_total` | counter | requests whose parameters were taken or whose function was called, by `outcome`: `served`, `failed`, `rejected`, `panicked`, or `dropped` before the function returned |
+//! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call. The wait for a permit of `max_blocking` is in the next one |
+//! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded or it is dropped, with its waits; not if it panics |
+//! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`](crate::RejectionKind) |
+//! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
+//! | `tcs_sent_bytes_total` | counter | bytes of frames that were sent |
+//! | `tcs_events_total` | counter | pushed events, by `outcome`: `sent` or `dropped`, as in the [`Report`] |
+//! | `tcs_buffer_bytes` | gauge | what large buffers and queues of events have of the `memory_budget` |
+//!
+//! The totals and gauges are published once per second, so requests do not pay for them. `tcs_calls_total` and
+//! `tcs_request_duration_seconds` have the label `operation` if the protocol is a module. Only the two durations are
+//! recorded for each request, which takes two looks at the clock, and one for each read. What happens to a reply after
+//! it is encoded changes nothing in `tcs_calls_total`. So a call with the option `concurrent` was *served* even if its
+//! framing cannot carry the reply, and its request has *failed*.
+//!
+//! Without the feature, [`ServerHandle::stats`] has the totals and gauges as plain numbers:
+//! `examples/prometheus.rs` serves them as text.
 
 // The design: ARCHITECTURE.md, "The life of a server's connection".
 
