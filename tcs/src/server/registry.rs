@@ -125,12 +125,26 @@ impl Registry {
         }
     }
 
+    #[inline]
     pub(super) const fn limits(&self) -> &Limits {
         &self.limits
     }
 
     pub(super) const fn log_limiter(&self) -> &LogLimiter {
         &self.log_limiter
+    }
+
+    pub(super) const fn events(&self) -> &EventTally {
+        &self.events
+    }
+
+    pub(super) const fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.memory
+    }
+
+    /// Returns the probe that measures how long requests wait, if that has a limit.
+    pub(super) fn probe(&self) -> Option<&SchedulerProbe> {
+        self.probe.as_deref()
     }
 
     /// Measures how long tasks wait, if that has a limit, until the result is dropped.
@@ -180,7 +194,7 @@ impl Registry {
     /// Records that a connection has begun to wait for memory, which shortens the deadlines of those that have some. The
     /// first such wait since a sweep wakes all connections. Later waits leave that to the next sweep, because peers can
     /// begin them at will.
-    fn begin_memory_wait(&self) {
+    pub(super) fn begin_memory_wait(&self) {
         if self.memory_waits.fetch_add(1, Ordering::AcqRel) == 0 {
             self.wake_all();
         }
@@ -381,7 +395,7 @@ mod tests {
         holder.register_task(&Context::from_waker(&waker));
         for (waits, at_once, at_sweep) in [(1, 1, 0), (9, 1, 1), (0, 0, 0)] {
             for _ in 0..waits {
-                waiter.wake_others();
+                waiter.begin_memory_wait();
             }
             assert_eq!(woken.0.swap(0, Ordering::Relaxed), at_once);
             registry.sweep_at(1);

@@ -65,7 +65,12 @@ fn programs_are_those_of_the_examples() {
 
 #[test]
 fn programs_are_short() {
-    for (name, most) in [("greet", 10), ("print_reply", 10), ("greeting", 15), ("room", 25)] {
+    for (name, most) in [
+        ("greet", 10),
+        ("print_reply", 10),
+        ("greeting", 15),
+        ("room", 25),
+    ] {
         let blocks = blocks(README);
         let function = format!("\nfn {name}(");
         let (_, text) = blocks

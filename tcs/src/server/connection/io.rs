@@ -473,7 +473,7 @@ impl Io {
         let stalled = match self.poll_flush(write, cx) {
             Poll::Ready(sent) => {
                 sent.map_err(End::Error)?;
-                write.replace_large();
+                write.release_large();
                 Deadline::NEVER
             }
             Poll::Pending => self.start_stall(write)?,
@@ -526,7 +526,7 @@ impl Io {
         peer: &mut Peer,
     ) -> Result<(), End> {
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
-        let dropped = slot.drop_received();
+        let dropped = slot.clear_received();
         if dropped > 0 {
             // An attacker who can change plain text could let the peer send these requests over TLS
             // (CVE-2011-0411).

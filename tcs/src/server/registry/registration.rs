@@ -3,23 +3,21 @@
 use std::{
     net::SocketAddr,
     num::NonZero,
+    ops::Deref,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
 };
 
 use super::{
     super::{
-        limits::Limits,
-        log_limiter::LogLimiter,
-        probe::SchedulerProbe,
         rejected::TOO_OLD,
-        tally::{EventTally, Tally},
+        tally::Tally,
         time::{ClockTime, Deadline},
     },
     Registry,
     entry::{ConnectionEntry, Flags},
 };
-use crate::{ConnectionInfo, Peer, buffer::MemoryBudget, panics::lock};
+use crate::{ConnectionInfo, Peer, panics::lock};
 
 /// Why a connection ends at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +45,16 @@ pub(in crate::server) struct Registration {
     pub(super) id: u64,
 }
 
+/// What all connections of the server share.
+impl Deref for Registration {
+    type Target = Registry;
+
+    #[inline]
+    fn deref(&self) -> &Registry {
+        &self.registry
+    }
+}
+
 impl Registration {
     /// Creates the properties of the connection, for its functions.
     pub(in crate::server) fn info(
@@ -66,33 +74,6 @@ impl Registration {
 
     pub(in crate::server) fn tally(&self) -> &Tally {
         &self.entry.tally
-    }
-
-    pub(in crate::server) fn events(&self) -> &EventTally {
-        &self.registry.events
-    }
-
-    #[inline]
-    pub(in crate::server) fn limits(&self) -> &Limits {
-        &self.registry.limits
-    }
-
-    pub(in crate::server) fn log_limiter(&self) -> &LogLimiter {
-        self.registry.log_limiter()
-    }
-
-    pub(in crate::server) fn memory(&self) -> &Arc<MemoryBudget> {
-        &self.registry.memory
-    }
-
-    /// Returns the probe that measures how long requests wait, if that has a limit.
-    pub(in crate::server) fn probe(&self) -> Option<&SchedulerProbe> {
-        self.registry.probe.as_deref()
-    }
-
-    /// Wakes the connections of the server, because this one begins to wait for memory that they may have.
-    pub(in crate::server) fn wake_others(&self) {
-        self.registry.begin_memory_wait();
     }
 
     /// Returns the time for a wait that begins now.
