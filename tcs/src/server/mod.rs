@@ -122,16 +122,15 @@
 //! | `tcs_events_total` | counter | pushed events, by `outcome`: `sent` or `dropped`, as in the [`Report`] |
 //! | `tcs_buffer_bytes` | gauge | the part of `memory_budget` that large buffers and event queues hold |
 //!
-//! A server publishes its totals and gauges once per second, so they cost requests nothing. If the protocol is a module, `tcs_calls_total` and
-//! `tcs_request_duration_seconds` have the label `operation`. Only the two durations are recorded for each request:
-//! they read the clock twice for each request, and once for each read.
+//! A server publishes its totals and gauges once per second, so they cost requests nothing. If the protocol is a module,
+//! `tcs_calls_total` and `tcs_request_duration_seconds` have the label `operation`. Only the two durations are recorded
+//! for each request: they read the clock twice for each request, and once for each read.
 //!
 //! `tcs_calls_total` ignores what happens after a reply is encoded. If the framing cannot carry the reply of a protocol
 //! with `concurrent`, the call counts as *served* there, and as *failed* in `tcs_requests_total`.
 //!
 //! Without the feature, [`ServerHandle::stats`] returns the totals and gauges, as
 //! `examples/prometheus.rs` shows.
-//!
 
 // The design: ARCHITECTURE.md, "The life of a server's connection".
 
