@@ -9,9 +9,9 @@ pub use crate::format::protobuf::ProstMessage;
 #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
 pub use crate::macro_support::{
     operations::{
-        Argument, Arguments, Choice, ChosenFormat, ExtractorCheck, FormatCheck, Message,
-        ExtractorCheckFallback, OperationReply, OperationsFormat, FormatCheckFallback, another_operation,
-        assert_operations_format, no_such_item, read_arguments, read_message,
+        Argument, Arguments, Choice, ChosenFormat, ExtractorCheck, ExtractorCheckFallback,
+        FormatCheck, FormatCheckFallback, Message, OperationReply, OperationsFormat,
+        another_operation, assert_operations_format, no_such_item, read_arguments, read_message,
     },
     values::NoFormat,
 };
@@ -36,14 +36,14 @@ pub use crate::{
         answer::{Answer, AnswerFallback},
         bounds::{
             CallsOver, ChangedFraming, CloneArgument, DefaultSession, FromContextAlone, ReplyCheck,
-            SameSession, SendField, SharedSession, State, ReplyCheckFallback, WithFraming,
+            ReplyCheckFallback, SameSession, SendField, SharedSession, State, WithFraming,
             assert_send_field, assert_shared_session, assert_state,
         },
         options,
-        pair::{PairFallback, Pair},
+        pair::{Pair, PairFallback},
         values::{
-            GreetingFallback, Encoded, FieldValueFallback, FieldValue, Greeting, Hidden, Shown, Unknown,
-            ShownFallback, at_once, encoder, in_words, send,
+            Encoded, FieldValue, FieldValueFallback, Greeting, GreetingFallback, Hidden, Shown,
+            ShownFallback, Unknown, at_once, encoder, in_words, send,
         },
     },
     protocol::{
