@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::{File, Item, ItemFn, ItemMod};
 
-use crate::{expand_attribute, options::Side};
+use crate::{attribute::expand_attribute, options::Side};
 
 fn server_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
     expand_attribute(Side::Server, options, item)
