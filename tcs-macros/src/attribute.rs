@@ -1,4 +1,4 @@
-//! The steps of an attribute, in their order.
+//! One attribute, in the four steps of the crate. It is apart from `lib.rs`, so that a fuzz target can have it.
 
 use std::env;
 
@@ -7,7 +7,6 @@ use quote::ToTokens as _;
 
 use crate::{
     errors::Errors,
-    expand,
     item::{Item, correct_handles},
     model::Model,
     options::{OptionName, Options, Side},
@@ -37,7 +36,7 @@ pub(crate) fn expand_attribute(side: Side, options: TokenStream, item: TokenStre
         .module(Span::mixed_site())
         .into_token_stream();
     let Some(mut parsed) = Item::parse(side, item.clone(), &mut errors) else {
-        let other = expand::expand_other(&options, item);
+        let other = crate::expand::expand_other(&options, item);
         return errors.add_to(other, &private);
     };
     correct_handles(&options, &mut parsed, is_editor, &mut errors);
@@ -48,5 +47,5 @@ pub(crate) fn expand_attribute(side: Side, options: TokenStream, item: TokenStre
         options.move_into_module();
     }
     let model = Model::resolve(&options, &parsed, &mut errors);
-    errors.add_to(expand::expand(&model), &private)
+    errors.add_to(crate::expand::expand(&model), &private)
 }

@@ -8,9 +8,9 @@
 //! 3. `model` checks both, and describes the protocol that they make.
 //! 4. `expand` writes the item again, and the type of that protocol.
 //!
-//! Each step reports to `errors` and goes on, so that all errors in one item are reported together. `spans` makes errors
-//! of the compiler point at the user's code, and has the paths of `tcs` for generated code. `syntax` answers questions
-//! about types and paths.
+//! `attribute` performs these steps. Each step reports to `errors` and goes on, so that all errors in one item are
+//! reported together. `spans` makes errors of the compiler point at the user's code, and has the paths of `tcs` for
+//! generated code. `syntax` answers questions about types and paths.
 
 mod attribute;
 mod errors;
@@ -23,22 +23,18 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
+use proc_macro::TokenStream;
+
 use crate::{attribute::expand_attribute, options::Side};
 
 #[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
-pub fn server_protocol(
-    options: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
+pub fn server_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
     expand_attribute(Side::Server, options.into(), item.into()).into()
 }
 
 #[expect(missing_docs, reason = "they are where `tcs` re-exports it")]
 #[proc_macro_attribute]
-pub fn client_protocol(
-    options: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
+pub fn client_protocol(options: TokenStream, item: TokenStream) -> TokenStream {
     expand_attribute(Side::Client, options.into(), item.into()).into()
 }

@@ -656,6 +656,7 @@ fn type_named_like_a_generated_one_is_refused_once() {
         ),
         ("struct Client; trait Protocol {} pub fn f() {}", 2),
         ("struct Client; pub fn f(Reply: Client) {}", 2),
+        ("mod Contract {} union Reply { a: u8 } pub fn f() {}", 2),
         (
             "mod inner { pub struct Reply; } pub fn f() -> inner::Reply { inner::Reply }",
             0,

@@ -15,8 +15,7 @@ use crate::{
     errors::Errors,
     options::{Options, Side, StreamKind},
     syntax::{
-        is_named, is_one_of, is_type_name, last_argument_mut, mentions_word, same_tokens,
-        upper_camel,
+        is_named, is_one_of, is_type_name, last_argument_mut, mentions_word, text_of, upper_camel,
     },
 };
 
@@ -143,16 +142,14 @@ fn correct(
         // `resolve_name` reports it.
         return None;
     }
-    let is_wrong = |ty: &Type| {
-        is_named(ty, &name)
-            || others.is_some() && is_named(ty, "Protocol")
-            || message.is_some_and(|message| same_tokens(message, ty))
-    };
+    let mut wrong = vec![name];
+    wrong.extend(others.map(|_| "Protocol".to_owned()));
+    wrong.extend(message.map(|message| text_of(message.to_token_stream())));
     let mut handles = Handles {
         names: kind.handles,
         protocol,
+        wrong,
         others: others.unwrap_or_default(),
-        is_wrong,
         is_found: false,
         errors,
     };
@@ -167,17 +164,18 @@ fn correct(
 }
 
 /// Visits the handles in types.
-struct Handles<'a, W> {
+struct Handles<'a> {
     names: &'a [&'a str],
     protocol: String,
+    /// What is not the protocol's type: the name of the function, or the type of the messages.
+    wrong: Vec<String>,
     /// The names that the types of other protocols may have.
     others: &'a [String],
-    is_wrong: W,
     is_found: bool,
     errors: &'a mut Errors,
 }
 
-impl<W: Fn(&Type) -> bool> VisitMut for Handles<'_, W> {
+impl VisitMut for Handles<'_> {
     fn visit_path_segment_mut(&mut self, segment: &mut PathSegment) {
         visit_mut::visit_path_segment_mut(self, segment);
         let handle = segment.ident.clone();
@@ -187,13 +185,12 @@ impl<W: Fn(&Type) -> bool> VisitMut for Handles<'_, W> {
         let Some(ty) = last_argument_mut(segment) else {
             return;
         };
-        let protocol = &self.protocol;
-        let other = self.others.iter().find(|other| is_named(ty, other));
-        if !is_named(ty, protocol) && (other.is_some() || (self.is_wrong)(ty)) {
-            let help = format_args!("`{handle}` is named after the protocol: write `{protocol}`");
-            let another = other.map(|other| format!(",\nor `super::{other}` for another one"));
-            let another = another.unwrap_or_default();
-            self.errors.at(ty, format_args!("{help}{another}"));
+        let (protocol, written) = (&self.protocol, text_of(ty.to_token_stream()));
+        let is_other = self.others.contains(&written);
+        if written != *protocol && (is_other || self.wrong.contains(&written)) {
+            let help = format!("`{handle}` is named after the protocol: write `{protocol}`");
+            let another = format!("{help},\nor `super::{written}` for another one");
+            self.errors.at(ty, if is_other { another } else { help });
             let name = Ident::new(protocol, ty.span());
             *ty = parse_quote!(#name);
         }

@@ -2,8 +2,8 @@
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use syn::{
-    Attribute, Error, Item, ItemEnum, ItemStruct, ItemTrait, ItemType, Result, Token, Visibility,
-    braced,
+    Attribute, Error, Item, ItemEnum, ItemMod, ItemStruct, ItemTrait, ItemType, ItemUnion, Result,
+    Token, Visibility, braced,
     parse::{ParseStream, discouraged::Speculative as _},
     parse_quote, token,
     visit_mut::VisitMut as _,
@@ -149,9 +149,11 @@ impl ModuleItem {
         match self {
             Self::Other(
                 Item::Enum(ItemEnum { ident, .. })
+                | Item::Mod(ItemMod { ident, .. })
                 | Item::Struct(ItemStruct { ident, .. })
                 | Item::Trait(ItemTrait { ident, .. })
-                | Item::Type(ItemType { ident, .. }),
+                | Item::Type(ItemType { ident, .. })
+                | Item::Union(ItemUnion { ident, .. }),
             ) => is_one_of(ident, GENERATED).then_some(ident),
             _ => None,
         }

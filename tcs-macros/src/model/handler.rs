@@ -179,7 +179,7 @@ impl Parameters {
             let is_known = parameter::is_known_of_connection(ty);
             let role = parameter::resolve_role(parameter, errors);
             match parameter::check_not_secret(parameter, role, errors) {
-                Role::Plain if parameter::is_shared(parameter, errors) => {
+                Role::Plain if parameter::lacks_state(parameter, errors) => {
                     lacks_attribute = true;
                     parameters.resolve_one(Role::State, parameter, errors);
                 }

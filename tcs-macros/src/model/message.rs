@@ -2,7 +2,7 @@
 //! options declare.
 
 use quote::ToTokens as _;
-use syn::{Path, Type};
+use syn::Type;
 
 use crate::{
     errors::Errors,
@@ -53,8 +53,15 @@ pub(super) fn resolve_type<'t>(ty: &'t Type, what: &str, errors: &mut Errors) ->
         errors.at(&keyword, message);
         return None;
     }
-    // A `Verbatim` type did not parse, and the error is reported already.
-    (!matches!(ty, Type::Verbatim(_))).then_some(ty)
+    match bare(ty) {
+        // A type that did not parse has been reported.
+        Type::Verbatim(_) => None,
+        Type::Infer(_) | Type::Never(_) => {
+            errors.leave_to_rustc();
+            None
+        }
+        _ => Some(ty),
+    }
 }
 
 /// Returns the return type, unless a reply cannot have this type. `never` is the reason why it cannot be `!`.
@@ -102,8 +109,6 @@ pub(crate) struct MessageStream {
     pub(crate) kind: &'static StreamKind,
     /// The type, or `None` if it has an error. Its lifetimes are [`ITEM`].
     pub(crate) message: Option<Type>,
-    /// Tells events from replies.
-    pub(crate) is_push: Option<Path>,
 }
 
 impl MessageStream {
@@ -113,16 +118,17 @@ impl MessageStream {
         options: &Options,
         errors: &mut Errors,
     ) -> Vec<Self> {
-        check_is_push(options, errors);
-        let is_given = |kind: &&&StreamKind| options.given(kind.option).is_some();
-        let streams = kinds.iter().filter(is_given).map(|kind| {
-            let is_push = options.is_push.clone();
-            Self {
-                is_push: is_push.filter(|_| *kind == StreamKind::EVENTS),
-                ..Self::new(kind, kind.written(options), errors)
-            }
-        });
-        streams.collect()
+        if options.given(OptionName::Push).is_none()
+            && let Some(word) = options.given(OptionName::IsPush)
+        {
+            let message = "`is_push` tells events from replies: add `push = Event<'_>`";
+            errors.at(word, message);
+        }
+        let kinds = kinds.iter();
+        let given = kinds.filter(|kind| options.given(kind.option).is_some());
+        given
+            .map(|kind| Self::new(kind, kind.written(options), errors))
+            .collect()
     }
 
     /// Resolves messages. `written` is `None` if their type did not parse, and the error is reported already.
@@ -134,18 +140,7 @@ impl MessageStream {
         Self {
             kind,
             message: written.and_then(|ty| resolve_streamed(kind, ty, errors)),
-            is_push: None,
         }
-    }
-}
-
-fn check_is_push(options: &Options, errors: &mut Errors) {
-    if let (Some(word), None) = (
-        options.given(OptionName::IsPush),
-        options.given(OptionName::Push),
-    ) {
-        let message = "`is_push` tells events from replies: add `push = Event<'_>`";
-        errors.at(word, message);
     }
 }
 

@@ -304,7 +304,7 @@ fn resolve_parameters<'a>(
     for parameter in function.parameters() {
         let role = match parameter::resolve_role(parameter, errors) {
             Role::Plain if parameter::is_context(parameter, function) => Role::Context,
-            Role::Plain if parameter::is_shared(parameter, errors) => Role::State,
+            Role::Plain if parameter::lacks_state(parameter, errors) => Role::State,
             role => role,
         };
         match role {

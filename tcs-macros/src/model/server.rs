@@ -32,6 +32,8 @@ pub(crate) struct ServerFunction<'a> {
     pub(crate) reply: Option<Type>,
     /// The messages beside requests and replies.
     pub(crate) streams: Vec<MessageStream>,
+    /// Whether the reply may be a stream of items.
+    pub(crate) sends_items: bool,
 }
 
 /// The parts of the implementation of a server protocol, which calls one function or several.
@@ -78,27 +80,19 @@ impl<'a> ServerFunction<'a> {
         }
         let mut server = ServerImpl::of(options, iter::once(&handler), ty, chunks, errors);
         // A function that returns an iterator of items waits for its peer.
-        server.waits |= sends_items(&streams);
+        let sends_items = streams
+            .iter()
+            .any(|stream| stream.kind == StreamKind::ITEMS);
+        server.waits |= sends_items;
         Self {
             server,
             request: request.filter(is_known),
             reply: reply.filter(is_known),
             streams,
+            sends_items,
             handler,
         }
     }
-}
-
-impl ServerFunction<'_> {
-    /// Returns `true` if the reply may be a stream of items.
-    pub(crate) fn sends_items(&self) -> bool {
-        sends_items(&self.streams)
-    }
-}
-
-fn sends_items(streams: &[MessageStream]) -> bool {
-    let mut kinds = streams.iter().map(|stream| stream.kind);
-    kinds.any(|kind| kind == StreamKind::ITEMS)
 }
 
 /// Reports the options that none of the functions needs.

@@ -10,7 +10,7 @@ use super::{
     call::call,
     checks::extractor_checks,
     message_stream,
-    messages::contract_item,
+    messages::{contract_item, is_push_of_module},
     names::{public_name, request_variant},
     options::{format, framing, is_event},
     protocol_type::{declare, message_item, or_unknown},
@@ -19,8 +19,8 @@ use super::{
 use crate::{
     model::{
         Model, ModelItem,
-        generics::predicates,
         handler::Session,
+        message::MessageStream,
         operations::{Operation, Operations},
         server::{Concurrency, ServerFunction, ServerImpl},
     },
@@ -48,7 +48,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
     let answer = model.is_valid.then(|| {
         let (extractions, value) = call(&options.library, expansion.server, &function.handler);
         let span = place_of(ty.item_name);
-        if function.sends_items() {
+        if function.sends_items {
             let private = options.library.module(span);
             // This future does not hold a reply that is no iterator while it waits, so such a reply need not be `Send`.
             return quote_spanned! {span=>
@@ -73,6 +73,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
     let streams = function.streams.iter().map(|stream| {
         message_stream::implement(
             stream,
+            options.is_push.as_ref(),
             library,
             ty.item_name,
             &applied,
@@ -119,11 +120,26 @@ pub(super) fn expand_module(
         quote_spanned!(span=> match request { #(#arms)* })
     });
     let implementation = expansion.implementation(&messages, answer);
-    let pushes = operations
-        .pushes
-        .as_ref()
-        .map(|_| expansion.forwarded_pushes());
     let library = &model.options.library;
+    // The protocol has the events of the contract.
+    let pushes = operations.pushes.as_ref().map(|pushes| {
+        let (name, contract) = (&server.ty.name, public_name("Contract"));
+        let (_, type_generics, _) = server.ty.generics.split_for_impl();
+        let contract = quote_spanned!(span=> <#contract as #private::Pushes>);
+        let event = Type::Verbatim(quote_spanned!(span=> #contract::Event<'item>));
+        message_stream::implement(
+            &MessageStream {
+                kind: pushes.kind,
+                message: Some(event),
+            },
+            is_push_of_module(model.options).as_ref(),
+            library,
+            server.ty.item_name,
+            &quote_spanned!(span=> #name #type_generics),
+            &server.ty.generics,
+            &quote_spanned!(span=> #contract::Format),
+        )
+    });
     let extractors = model
         .is_valid
         .then(|| extractor_checks(library, &server.ty, operations));
@@ -162,31 +178,6 @@ impl<'a> ServerExpansion<'a> {
             #request::#message => {
                 #(#extractions)*
                 ::core::result::Result::Ok(#reply::#variant(#value))
-            }
-        }
-    }
-
-    /// Implements `Pushes` for the protocol of a module, by the implementation for its contract.
-    fn forwarded_pushes(&self) -> TokenStream {
-        let (ty, private, span) = (&self.server.ty, &self.private, self.span);
-        let (name, contract) = (&ty.name, public_name("Contract"));
-        let (impl_generics, type_generics, _) = ty.generics.split_for_impl();
-        let predicates = predicates(&ty.generics);
-        let contract = quote_spanned!(span=> <#contract as #private::Pushes>);
-        quote_spanned! {span=>
-            #[automatically_derived]
-            impl #impl_generics #private::Pushes for #name #type_generics
-            where
-                #(#predicates,)*
-            {
-                type Format = #contract::Format;
-                type Event<'item> = #contract::Event<'item>;
-
-                const HAS_IS_PUSH: bool = #contract::HAS_IS_PUSH;
-
-                fn is_push(message: &[u8]) -> bool {
-                    #contract::is_push(message)
-                }
             }
         }
     }
