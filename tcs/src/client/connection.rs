@@ -279,7 +279,8 @@ impl<F: Framing> Connection<F> {
     }
 
     /// Limits how long the next [`call`](Self::call), [`exchange`](Self::exchange) or [`receive`](Self::receive) waits,
-    /// from its first poll to its reply, including the wait for a greeting.
+    /// from its first poll to its reply, including the wait for a greeting. If you drop a call before its first poll, the
+    /// limit applies to the next one.
     ///
     /// When the limit passes, the call returns [`TimedOut`](crate::ErrorKind::TimedOut) with
     /// [`Execution::NotSent`](crate::Execution::NotSent) if nothing of its request was sent, and otherwise with

@@ -178,9 +178,19 @@ async fn input_that_ends_within_a_chunk_is_an_error() {
     };
     assert_eq!(kind, code::ERROR);
     assert!(text.starts_with("a chunk of the request: "), "{text}");
-    assert_eq!(within(peer.hear()).await.kind(), code::PROTOCOL_ERROR);
+    assert_eq!(within(peer.hear()).await, Heard::End);
     let requests = within(serving).await.expect("no panic").requests;
-    assert_eq!(requests.received, 2);
+    assert_eq!(requests.received, 1);
+}
+
+#[tokio::test]
+async fn line_that_the_end_of_the_input_cuts_is_no_request_after_the_chunks() {
+    let (mut peer, serving) = serve_in_memory(ConcurrentServer::new(Escaped), 1 << 10);
+    within(peer.send(b"2\n\"a\"\n\"b")).await;
+    within(peer.finish()).await;
+    assert_eq!(within(peer.rest()).await, b"\"a,error\"\n");
+    let requests = within(serving).await.expect("no panic").requests;
+    assert_eq!((requests.received, requests.served), (1, 1));
 }
 
 #[tokio::test]

@@ -393,6 +393,27 @@ async fn reply_that_panics_as_it_is_written_leaves_no_part() {
     assert_eq!((requests.served, requests.failed), (2, 1));
 }
 
+#[server_protocol(concurrent = 2)]
+async fn halve_beside(request: &str) -> Result<Half, &str> {
+    match request {
+        "half" => Ok(Half),
+        other => Err(other),
+    }
+}
+
+#[tokio::test]
+async fn reply_that_panics_as_it_is_written_beside_others_is_answered_as_alone() {
+    let server = start(ConcurrentServer::new(HalveBeside)).await;
+    let mut peer = server.peer().await;
+    within(peer.send([frame(b"half"), frame(b"behind")].concat())).await;
+    assert_eq!(within(peer.hear()).await, failed());
+    let error = Heard::Control(code::ERROR, "behind".to_owned());
+    assert_eq!(within(peer.hear()).await, error);
+    drop(peer);
+    let requests = server.stopped().await.requests;
+    assert_eq!((requests.served, requests.failed), (1, 1));
+}
+
 /// Replies with its request, or with one of two replies that close the connection and panic half way.
 struct Ends<K>(Gate, PhantomData<fn() -> K>);
 

@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::Arc,
 };
@@ -107,11 +107,14 @@ fn encode<P: ServerProtocol>(result: Result<P::Reply<'_>, Rejection>, limit: usi
     let (mut bytes, mut after) = (MessageBytes::for_len(0), After::Continue);
     let mut writer = Writer::new(&mut bytes.0, limit);
     writer.lend_after(&mut after);
-    // A panic does not change what comes after the reply.
     let encoded = catch_unwind(AssertUnwindSafe(|| {
         reply.encode(&mut writer).map(|()| writer.into_state())
     }));
     let encoded = encoded.unwrap_or_else(|payload| {
+        if after == After::Continue {
+            resume_unwind(payload);
+        }
+        // The panic does not change what comes after the reply.
         let text = panic_text(payload);
         Err(EncodeError::new(format_args!("it panicked: {text}")))
     });

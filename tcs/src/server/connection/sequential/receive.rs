@@ -130,7 +130,13 @@ fn take_chunks<F: Framing>(
                 break Some(ChunksEnd::Failed(text.to_owned()));
             }
             Ok(None) => break has_ended.then_some(ChunksEnd::Complete),
-            Err(error) => break Some(failed(&error)),
+            Err(error) => {
+                if error.is_truncated() {
+                    // The rest is a part of a chunk, and no request.
+                    consumed = ahead.len();
+                }
+                break Some(failed(&error));
+            }
         };
         // The loop handles this frame.
         if let Err(error) = check_control(parsed.kind()) {
