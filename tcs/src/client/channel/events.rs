@@ -17,7 +17,10 @@ use std::{
 use futures_core::Stream;
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{Channel, backoff::wait_before_retry, pool::Pool, subscribers::Subscriber};
+use super::{
+    Channel, backoff::wait_before_retry, pool::Pool, reconnector::Reconnector,
+    subscribers::Subscriber,
+};
 #[cfg(feature = "stream")]
 use crate::client::owned::Owned;
 use crate::{
@@ -146,6 +149,7 @@ impl<F: Framing> Channel<F> {
         self.pool.set_is_event(P::is_push);
         for subchannel in &self.pool.subchannels {
             subchannel.add_subscriber(&subscriber);
+            Reconnector::request_in_background(subchannel);
         }
         Events {
             channel: self.clone(),
@@ -286,7 +290,7 @@ impl<P: Contract + Pushes> Events<P> {
         let subchannels = &self.channel.pool.subchannels;
         let mut requested = Ok(());
         for subchannel in subchannels.iter().filter(|it| it.lock().link().is_off()) {
-            requested = subchannel.request_connection("next()");
+            requested = Reconnector::request(subchannel, "next()");
         }
         if subchannels.iter().all(|it| it.lock().link().is_off()) {
             return requested;

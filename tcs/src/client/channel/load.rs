@@ -20,47 +20,33 @@ const DECAY: Duration = Duration::from_secs(1);
 /// are not recorded: failures are soon too old to count.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RecentFailures {
-    count: u32,
-    /// When `count` failures counted. `None` if none counts, so that no clock is read.
-    since: Option<Instant>,
+    /// When the last failure no longer counts. `None` if none does, so that no clock is read.
+    end: Option<Instant>,
 }
 
 impl RecentFailures {
     #[cold]
     pub(super) fn record(&mut self) {
         let now = Instant::now();
-        let left = self.left(now);
-        self.since = match self.since {
-            // The oldest failure that still counts keeps its age.
-            Some(since) if left > 0 => Some(since + DECAY * (self.count - left)),
-            _ => Some(now),
-        };
-        self.count = (left + 1).min(MAX_FAILURES);
+        let end = self.end.map_or(now, |end| end.max(now)) + DECAY;
+        if end <= now + DECAY * MAX_FAILURES {
+            self.end = Some(end);
+        }
     }
 
     /// Returns the load that the failures add, in calls.
     #[inline]
     pub(super) fn load(&mut self) -> usize {
-        match self.since {
-            None => 0,
-            Some(_) => self.load_now(),
-        }
+        self.end.map_or(0, |end| self.load_until(end))
     }
 
     #[cold]
-    fn load_now(&mut self) -> usize {
-        let left = self.left(Instant::now());
-        if left == 0 {
-            self.since = None;
+    fn load_until(&mut self, end: Instant) -> usize {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.end = None;
         }
-        (1 << left) - 1
-    }
-
-    fn left(&self, now: Instant) -> u32 {
-        let decayed = |since| now.duration_since(since).as_nanos() / DECAY.as_nanos();
-        let decayed = self.since.map_or(u128::MAX, decayed);
-        let decayed = u32::try_from(decayed).unwrap_or(u32::MAX);
-        self.count.saturating_sub(decayed)
+        (1 << left.as_nanos().div_ceil(DECAY.as_nanos())) - 1
     }
 }
 

@@ -9,9 +9,9 @@
 //!                        ┌─ under a lock ──────────┐
 //! call ── request ──────►│ RequestQueue            │────► Reconnector
 //!    ◄─── reply ─────────│ PendingCalls            │◄────   Connector  opens a Connection
-//!                        │ Link: is it connected?  │        Driver     reads and writes its Wire
-//!                        └─────────────────────────┘          upkeep   pings, closes, replaces
-//! Events ◄───────────────  Subscribers  ◄─────────────────
+//! Events ◄───────────────│ Subscribers             │        Driver     reads and writes its Wire
+//!                        │ Link: is it connected?  │        upkeep   pings, closes, replaces
+//!                        └─────────────────────────┘
 //! ```
 //!
 //! A call goes like this:
@@ -23,8 +23,8 @@
 //! 3. The call takes the reply out of its slot, and decodes it without the lock.
 //!
 //! A call that finds no [`room`] at its connection waits for room, and requests the connection if there is none. If its
-//! request fails, [`retry`] says whether it is sent again, and [`backoff`] when. What all connections and their callers need is
-//! [`shared`]: the settings, the [`connector`], the [`stats`], and the [`budget`] of retries.
+//! request fails, [`retry`] says whether it is sent again, and [`backoff`] when. All connections and their callers have one value
+//! that is [`shared`]: the settings, the [`connector`], the [`stats`], and the [`budget`] of retries.
 
 use std::{fmt, sync::Arc, time::Duration};
 

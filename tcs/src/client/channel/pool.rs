@@ -7,7 +7,9 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{shared::Shared, subchannel::Subchannel, subchannel_state::Link};
+use super::{
+    reconnector::Reconnector, shared::Shared, subchannel::Subchannel, subchannel_state::Link,
+};
 use crate::{Error, Peer, Result, client::deadline::PassedLimit, framing::Framing};
 
 /// The connections of a channel, which all its clones share. Dropping the pool ends the tasks of the connections.
@@ -155,7 +157,7 @@ impl<F: Framing> Pool<F> {
             return all.find(is_waited_for).unwrap_or(&many[first]);
         };
         if let Some((_, closed)) = chosen.iter().find(|(load, _)| load.is_none()) {
-            closed.connect_in_background();
+            Reconnector::request_in_background(closed);
         }
         least
     }

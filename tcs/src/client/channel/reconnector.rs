@@ -12,11 +12,11 @@ use tracing::{Instrument as _, info_span};
 
 use super::{driver::Driver, subchannel::Subchannel, subchannel_state::Link, upkeep::keep_up};
 use crate::{
-    Error,
+    Error, Result,
     client::{connection::Connection, fault::Fault},
     framing::Framing,
     panics::{lock, wake_all},
-    runtime::wait_until,
+    runtime::{inside_runtime_with_clock, wait_until},
 };
 
 /// A connection that ends sooner without having worked counts as an attempt that has failed, so that a server that accepts
@@ -37,6 +37,40 @@ pub(super) struct Reconnector<F: Framing> {
 }
 
 impl<F: Framing> Reconnector<F> {
+    /// Requests a connection, though no call waits for it.
+    pub(super) fn request_in_background(subchannel: &Arc<Subchannel<F>>) {
+        // Without a runtime, no connection is made, and the caller uses another one.
+        drop(Self::request(subchannel, "call()"));
+    }
+
+    /// Requests a connection for the method `called`, if there is none: wakes the task that makes it, and starts the
+    /// task if that does not run.
+    pub(super) fn request(subchannel: &Arc<Subchannel<F>>, called: &'static str) -> Result<()> {
+        if !subchannel.shared.connector.reconnects() {
+            return Ok(());
+        }
+        let mut state = subchannel.lock();
+        state.is_requested = !state.link().is_connected();
+        let mut is_off = state.link().is_off();
+        if is_off {
+            // Without the lock, because a panic hook is the user's code.
+            drop(state);
+            inside_runtime_with_clock(called)?;
+            state = subchannel.lock();
+            is_off = state.link().is_off();
+        }
+        if is_off {
+            state.set_link(Link::Disconnected(None));
+        }
+        drop(state);
+        if is_off && Self::spawn(subchannel, None).is_finished() {
+            // A runtime that ends has dropped the task.
+            return Err(Error::outside_runtime(called, ""));
+        }
+        subchannel.wanted.notify_one();
+        Ok(())
+    }
+
     /// Spawns a task that serves the channel until its last clone is dropped. It begins with `connection`, if there is one.
     pub(super) fn spawn(
         subchannel: &Arc<Subchannel<F>>,

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Channel,
     call::{Call, Request},
+    reconnector::Reconnector,
     subchannel::Subchannel,
 };
 use crate::{
@@ -36,21 +37,14 @@ impl<F: Framing> Channel<F> {
         }
         // Before there is a timer: outside of a runtime, this is an error.
         self.pool.check_attempts()?;
-        chosen.request_connection("call()")?;
-        let timeout = self
-            .pool
-            .shared
-            .options
-            .reply_timeout
-            .map(|limit| CallDeadline {
-                at: Instant::now() + limit.min(MAX_TIMEOUT),
-                late: PassedLimit::reply_timeout(limit),
-            });
-        let earlier = request
-            .deadline
-            .into_iter()
-            .chain(timeout)
-            .min_by_key(|it| it.at);
+        Reconnector::request(chosen, "call()")?;
+        let limit = self.pool.shared.options.reply_timeout;
+        let timeout = limit.map(|limit| CallDeadline {
+            at: Instant::now() + limit.min(MAX_TIMEOUT),
+            late: PassedLimit::reply_timeout(limit),
+        });
+        let limits = request.deadline.into_iter().chain(timeout);
+        let earlier = limits.min_by_key(|it| it.at);
         tokio::select! {
             // If there is room at the moment of the deadline, nothing is sent any more.
             biased;
@@ -78,11 +72,8 @@ impl<F: Framing> Channel<F> {
         } else {
             0
         };
-        let mut asked = if chosen.lock().link().is_backing_off() {
-            others
-        } else {
-            0
-        };
+        let has_failed = chosen.lock().link().is_backing_off();
+        let mut asked = if has_failed { others } else { 0 };
         loop {
             room.mark_unchanged();
             let open = pool.choose_with_room();
@@ -91,10 +82,10 @@ impl<F: Framing> Channel<F> {
                 return Ok((call, subchannel));
             }
             pool.check_attempts()?;
-            chosen.request_connection("call()")?;
+            Reconnector::request(chosen, "call()")?;
             let after_chosen = pool.subchannels.iter().cycle().skip(chosen.index + 1);
             for other in after_chosen.take(asked) {
-                other.connect_in_background();
+                Reconnector::request_in_background(other);
             }
             // There is no error: the connections have the sender.
             let changed = async { drop(room.changed().await) };

@@ -7,7 +7,6 @@ use tokio::sync::Notify;
 use super::{
     load::is_server_failure,
     pending_calls::{FailedCall, PendingCall},
-    reconnector::Reconnector,
     shared::Shared,
     subchannel_state::{Link, SubchannelState},
     subscribers::Subscriber,
@@ -22,7 +21,6 @@ use crate::{
     },
     framing::Framing,
     panics::{Payload, contain, lock, panic_text},
-    runtime::inside_runtime_with_clock,
     sync::{Mutex, MutexGuard},
 };
 
@@ -232,49 +230,13 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
-    /// Requests a connection, though no call waits for it.
-    pub(super) fn connect_in_background(self: &Arc<Self>) {
-        // Without a runtime, no connection is made, and the caller uses another one.
-        drop(self.request_connection("call()"));
-    }
-
-    /// Requests a connection for the method `called`, if there is none: wakes the task that makes it, and starts the
-    /// task if that does not run.
-    pub(super) fn request_connection(self: &Arc<Self>, called: &'static str) -> Result<()> {
-        if !self.shared.connector.reconnects() {
-            return Ok(());
-        }
-        let mut state = self.lock();
-        state.is_requested = !state.link().is_connected();
-        let mut is_off = state.link().is_off();
-        if is_off {
-            // Without the lock, because a panic hook is the user's code.
-            drop(state);
-            inside_runtime_with_clock(called)?;
-            state = self.lock();
-            is_off = state.link().is_off();
-        }
-        if is_off {
-            state.set_link(Link::Disconnected(None));
-        }
-        drop(state);
-        if is_off && Reconnector::spawn(self, None).is_finished() {
-            // A runtime that ends has dropped the task.
-            return Err(Error::outside_runtime(called, ""));
-        }
-        self.wanted.notify_one();
-        Ok(())
-    }
-
-    /// Adds a subscriber, and makes a connection for it, if there is none.
-    pub(super) fn add_subscriber(self: &Arc<Self>, subscriber: &Arc<Mutex<Subscriber>>) {
+    /// Adds a receiver of events.
+    pub(super) fn add_subscriber(&self, subscriber: &Arc<Mutex<Subscriber>>) {
         let mut state = self.lock();
         state.subscribers.add(subscriber);
         if let Link::Closed(fault) = state.link() {
             lock(subscriber).fault = Some(Arc::clone(fault));
         }
-        drop(state);
-        self.connect_in_background();
     }
 
     /// Locks the state. No code of the user's may run meanwhile, except a [`Framing`]. Wakers are the user's code,

@@ -63,7 +63,7 @@ pub(super) struct SubchannelState<F> {
 /// | `Connected`, `Ending` | `Disconnected(Some)` | `detach`: the connection has failed |
 /// | `Connected`, `Ending` | `Disconnected(None)` | `detach`: the connection was idle, or is replaced |
 /// | `Connected`, `Ending` | `Closed` | `detach`: the connection has ended, and there is no connector |
-/// | `Off` | `Disconnected(None)` | `request_connection`: a call or a wait for events needs a connection |
+/// | `Off` | `Disconnected(None)` | `Reconnector::request`: a call or a wait for events needs a connection |
 /// | `Disconnected` | `BackingOff` | `Reconnector`: an attempt has failed |
 /// | `Disconnected` | `Disconnected(Some)` | `Reconnector`: an attempt has failed at a server that has probably restarted |
 /// | `BackingOff` | `Disconnected(Some)` | `end_backoff`: the next attempt is due |
