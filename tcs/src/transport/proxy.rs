@@ -1,4 +1,4 @@
-//! PROXY headers, with which a balancer sends the address of its client.
+//! PROXY headers, with which a load balancer sends the address of its client.
 
 use std::{io, net::SocketAddr};
 
@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt as _;
 use super::{Handshake, Stream, handshake::nothing_sent};
 use crate::{Error, Peer, Result, socket::canonical};
 
-/// Reads the PROXY header (version 1 or 2) with which a balancer such as `HAProxy` begins each connection.
+/// Reads the PROXY header (version 1 or 2) with which a load balancer such as `HAProxy` begins each connection.
 ///
 /// Needs the feature `proxy`. The peer then has the address of the balancer's client, everywhere: in
 /// [`open_session`](crate::protocol::ServerProtocol::open_session), in functions and in the log. A
