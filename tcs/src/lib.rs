@@ -108,8 +108,8 @@
 //! | serve on an existing runtime; know which thread runs a function | [threads](#threads) |
 //! | run a function that blocks | [the option `blocking`](macro@server_protocol#options) |
 //! | shut down gracefully, on a signal or in a test | [stopping](#stopping); to send a last event first, [`listen_until`](server::Server::listen_until) with [`stop_signal`](server::stop_signal) |
-//! | see metrics | [metrics](#metrics); [`ServerHandle::stats`](server::ServerHandle::stats) while it runs, and the [`Report`] when it has ended |
-//! | read the log | [logging](#logging) |
+//! | see metrics | [metrics](server#metrics); [`ServerHandle::stats`](server::ServerHandle::stats) while it runs, and the [`Report`] when it has ended |
+//! | read the log | [logging](server#logging) |
 //! | know what happens on a panic | [panics](#panics) |
 //! | know what happens when a peer leaves | [what becomes of a function](server#what-becomes-of-a-function) |
 //! | withstand untrusted peers | [untrusted peers](#untrusted-peers) |
@@ -145,7 +145,7 @@
 //! | receive a streamed reply | [`Connection::stream`], [`Channel::stream`] |
 //! | retry | a [`Channel`] does if the request was not executed; for idempotent requests, also [`Channel::idempotent`] and [`Channel::hedge`] |
 //! | know whether a failed request was executed, and what to do | [`Error::execution`], and its [table](Error#what-to-do) |
-//! | see whether connecting fails, and why | [`Channel::state`], [`Channel::watch`]; [metrics](#metrics) |
+//! | see whether connecting fails, and why | [`Channel::state`], [`Channel::watch`]; [metrics](client#logging-and-metrics) |
 //! | see whether the server answers | a call with a [`deadline`](Channel::deadline) |
 //! | know how long a call can take | [the steps of a call](Channel#how-long-a-call-can-take) |
 //! | connect over TLS with a private root or a certificate of my own | `ClientTls` in [`transport`], with the feature `tls` |
@@ -323,89 +323,6 @@
 //! - A server drops a function that waits if its peer leaves or a limit passes: see [what becomes of a
 //!   function](server#what-becomes-of-a-function).
 //!
-//! # Logging
-//!
-//! The library logs with `tracing`. Install a subscriber to see the log, such as `tracing_subscriber::fmt().init()`.
-//!
-//! | level | events |
-//! |---|---|
-//! | `ERROR` | a server that cannot listen, panics, replies that cannot be sent, no descriptors for a new connection |
-//! | `WARN` | limits that the system lowers, a server that is full (`max_connections`), requests that a stop aborts |
-//! | `INFO` | the start, the stop with its report, connections closed without telling the peer why |
-//! | `DEBUG` | each connection, all other rejections, idle connections, peers of other protocols |
-//!
-//! These names do not change without a note in `CHANGELOG.md`:
-//!
-//! | span or event | level | fields |
-//! |---|---|---|
-//! | span `connection`, around the events of a connection | `INFO` | `peer`; `id`, as [`ConnectionInfo::id`] |
-//! | span `handshake`, around those of its handshakes | `INFO` | `peer`, as it was accepted; `id` |
-//! | `listening` | `INFO` | `listeners`, `max_connections` |
-//! | `the server does not listen` | `ERROR` | `error` with its causes |
-//! | `connected`, after the handshakes | `DEBUG` | `local_addr`, if there is one |
-//! | `closing the connection` | `DEBUG` | `reason`: the [`Rejection`], which is sent to the peer if the framing can carry it |
-//! | `answered with a rejection` | `DEBUG` | `reason`, with the name of the setting if it was a limit |
-//! | `a connection is rejected` | `DEBUG` | `peer`, `reason` |
-//! | `closing the connection without a message` | `INFO` | `reason` |
-//! | `disconnected` | `DEBUG` | `reason`, such as `the peer has closed`; `requests`, `bytes_received`, `bytes_sent`; `events`, if it could be pushed to; `seconds` since it was accepted |
-//! | `a handshake has failed` | `INFO` | `peer`, as the last handshake has left it; `reason` |
-//! | `the processing of a request panicked` | `ERROR` | `panic`: the text |
-//! | `stopped` | `INFO`, or `WARN` if requests were aborted | `report` |
-//! | span `channel`, around the events of a connection of a [`Channel`] | `INFO` | `server` |
-//! | `cannot connect; trying again` | `WARN`, at the first of several attempts | `error` |
-//! | `connected again` | `INFO` | `peer`; `failures` |
-//! | `connection lost with calls in flight` | `INFO` | `peer`, `reason` |
-//!
-//! At `INFO` and above, a server logs each kind of event that a peer can cause at most once per second. It logs the
-//! rest at `DEBUG`, and adds their number to the next line as `left_out`. Single requests are not logged, because even
-//! disabled logging would slow each of them down: [count](server::ServerHandle::stats) them, or wrap the protocol in
-//! [`TraceRequests`](protocol::TraceRequests).
-//!
-//! Control characters in text from peers and from your errors are escaped, so no field contains a line feed or an
-//! escape sequence.
-//!
-//! # Metrics
-//!
-//! With the feature `metrics`, servers and channels publish metrics through the crate `metrics`. Install a recorder for
-//! `metrics` 0.24, such as `metrics-exporter-prometheus` 0.18, before you call `bind()`, [`listen()`] or `run()`, and
-//! before you create a channel. The metrics of all servers in a program add up, and so do those of all channels.
-//!
-//! | name | kind | meaning |
-//! |---|---|---|
-//! | `tcs_connections_open` | gauge | connections that are open |
-//! | `tcs_connections_accepted_total` | counter | accepted connections |
-//! | `tcs_connections_ended_total` | counter | ended connections, by `outcome`: `closed` or `aborted`, as in the [`Report`] |
-//! | `tcs_connection_duration_seconds` | histogram | the time from the accept of a connection to its end |
-//! | `tcs_handshakes_failed_total` | counter | connections whose handshake has failed |
-//! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
-//! | `tcs_requests_received_total` | counter | received requests |
-//! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
-//! | `tcs_calls_total` | counter | requests whose extractors ran or whose function was called, by `outcome`: `served`, `failed`, `rejected`, `panicked`, or `dropped` before the function returned |
-//! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call, without the wait for a permit of `max_blocking` |
-//! | `tcs_request_duration_seconds` | histogram | the time from the call of a function until its reply is encoded or it is dropped, including all waits; not if it panics |
-//! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`] |
-//! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
-//! | `tcs_sent_bytes_total` | counter | bytes of frames that were sent |
-//! | `tcs_events_total` | counter | pushed events, by `outcome`: `sent` or `dropped`, as in the [`Report`] |
-//! | `tcs_buffer_bytes` | gauge | the part of `memory_budget` that large buffers and event queues hold |
-//! | `tcs_client_connections_open` | gauge | connections of channels that are open |
-//! | `tcs_client_connects_total` | counter | attempts to connect, by `outcome`: `connected` or `failed` |
-//! | `tcs_client_connections_lost_total` | counter | connections that ended while calls were in flight |
-//! | `tcs_client_calls_total` | counter | calls, by `outcome`: `answered` or `failed`, with their retries |
-//! | `tcs_client_retries_total` | counter | requests that were sent again |
-//! | `tcs_client_call_duration_seconds` | histogram | the time from a call to its reply, with all waits and retries |
-//!
-//! A server publishes its totals and gauges once per second, so they cost requests nothing. A channel publishes its own
-//! when they change; they have no label but `outcome`. If the protocol is a module, `tcs_calls_total` and
-//! `tcs_request_duration_seconds` have the label `operation`. Only the two durations are recorded for each request:
-//! they read the clock twice for each request, and once for each read.
-//!
-//! `tcs_calls_total` ignores what happens after a reply is encoded. If the framing cannot carry the reply of a protocol
-//! with `concurrent`, the call counts as *served* there, and as *failed* in `tcs_requests_total`.
-//!
-//! Without the feature, [`ServerHandle::stats`](server::ServerHandle::stats) returns the totals and gauges, as
-//! `examples/prometheus.rs` shows.
-//!
 //! # Features
 //!
 //! No feature is enabled by default.
@@ -414,7 +331,7 @@
 //! |---|---|
 //! | `json`, `postcard`, `messagepack`, `protobuf` | the formats in the table below |
 //! | `codec` | [`framing`]`::Codec`, which makes any codec of `tokio_util` a framing and a format |
-//! | `metrics` | [metrics](#metrics) of servers and channels |
+//! | `metrics` | metrics of [servers](server#metrics) and [channels](client#logging-and-metrics) |
 //! | `tls` | TLS: [`transport`]`::Tls` for servers; `ClientTls` and addresses `tls://host:port` for clients |
 //! | `self-signed` | `transport::create_self_signed`, a certificate for development |
 //! | `proxy` | `transport::ProxyHeader`, for a server behind a load balancer |
@@ -492,6 +409,7 @@
 pub mod blocking;
 mod blocking_permits;
 mod buffer;
+mod checks;
 pub mod client;
 mod codel;
 mod context;
@@ -502,8 +420,6 @@ mod error;
 pub mod format;
 pub mod framing;
 mod from_session;
-mod limit;
-mod macro_support;
 mod middleware;
 #[cfg(test)]
 mod models;
@@ -522,7 +438,7 @@ mod text;
 pub mod transport;
 
 #[doc(hidden)]
-#[path = "private.rs"]
+#[path = "macro_support/mod.rs"]
 pub mod __private;
 
 pub use client::{channel::Channel, connection::Connection, one_shot::Client};

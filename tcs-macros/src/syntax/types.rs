@@ -6,7 +6,7 @@ use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{GenericArgument, PathArguments, PathSegment, Type};
 
-use super::is_one_of;
+use super::{is_one_of, text_of};
 
 /// Returns the type without parentheses and invisible groups around it.
 pub(crate) fn bare(ty: &Type) -> &Type {
@@ -48,8 +48,8 @@ pub(crate) fn is_converted(ty: &Type) -> bool {
     let Type::Path(path) = bare(ty) else {
         return false;
     };
-    let last = path.path.segments.last().to_token_stream().to_string();
-    ["String", "PathBuf", "Box < str >", "Vec < u8 >"].contains(&last.as_str())
+    let last = text_of(path.path.segments.last().to_token_stream());
+    ["String", "PathBuf", "Box<str>", "Vec<u8>"].contains(&last.as_str())
 }
 
 /// Returns `true` if a type is one of these handles of a protocol, such as `Push<Chat>`.

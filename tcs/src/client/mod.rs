@@ -27,6 +27,31 @@
 //!
 //! With the feature `stream`, [`Items`], [`ChannelItems`] and [`Events`] have a method `owned`, which returns a
 //! `futures_core::Stream`.
+//!
+//! # Logging and metrics
+//!
+//! Channels log with `tracing`, and with the feature `metrics` they publish metrics, as servers do
+//! ([logging](crate::server#logging), [metrics](crate::server#metrics)). These names do not change without a note in
+//! `CHANGELOG.md`:
+//!
+//! | span or event | level | fields |
+//! |---|---|---|
+//! | span `channel`, around the events of a connection of a [`Channel`](crate::Channel) | `INFO` | `server` |
+//! | `cannot connect; trying again` | `WARN`, at the first of several attempts | `error` |
+//! | `connected again` | `INFO` | `peer`; `failures` |
+//! | `connection lost with calls in flight` | `INFO` | `peer`, `reason` |
+//!
+//! | name | kind | meaning |
+//! |---|---|---|
+//! | `tcs_client_connections_open` | gauge | connections of channels that are open |
+//! | `tcs_client_connects_total` | counter | attempts to connect, by `outcome`: `connected` or `failed` |
+//! | `tcs_client_connections_lost_total` | counter | connections that ended while calls were in flight |
+//! | `tcs_client_calls_total` | counter | calls, by `outcome`: `answered` or `failed`, with their retries |
+//! | `tcs_client_retries_total` | counter | requests that were sent again |
+//! | `tcs_client_call_duration_seconds` | histogram | the time from a call to its reply, with all waits and retries |
+//!
+//! They are published when they change, and have no labels but `outcome`. Install a recorder before you make a channel.
+//! The metrics of several channels in a program add up.
 
 pub(crate) mod channel;
 mod connect;

@@ -8,12 +8,12 @@ use super::{
     mode::{Concurrent, Iterative, Mode, Once},
     settings::Settings,
     shared::Shared,
-    unbound::{OnListening, UnboundServer},
+    unbound::UnboundServer,
 };
 use crate::{
     Error, Peer, Rejection, Result,
+    checks::assert_parameters,
     framing::Framing as _,
-    limit::assert_parameters,
     protocol::{PushOverflow, ServerProtocol},
     transport::{Address, Handshake, Listener},
 };
@@ -37,7 +37,6 @@ pub type ConcurrentServer<P> = Server<P, Concurrent>;
 pub struct Server<P, M> {
     protocol: P,
     settings: Settings,
-    on_listening: Option<OnListening>,
     mode: PhantomData<M>,
 }
 
@@ -87,7 +86,6 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         Self {
             protocol,
             settings: Settings::new::<M>(),
-            on_listening: None,
             mode: PhantomData,
         }
     }
@@ -168,7 +166,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// services with `Type=notify`. See `sd_notify(3)`. Without systemd, this setting has no effect.
     #[cfg(all(unix, feature = "systemd"))]
     pub fn notify_systemd(mut self) -> Self {
-        self.settings.systemd.is_notified = true;
+        self.settings.notifies_systemd = true;
         self
     }
 
@@ -519,7 +517,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// The function receives the server, which knows its [`local_addr`](BoundServer::local_addr).
     pub fn on_listening(mut self, function: impl FnOnce(&BoundServer) + Send + 'static) -> Self {
-        self.on_listening = Some(Box::new(function));
+        self.settings.on_listening = Some(Box::new(function));
         self
     }
 
@@ -552,8 +550,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     }
 
     /// Erases the types of the server.
-    pub(super) fn unbound(mut self) -> Result<UnboundServer> {
-        let on_listening = self.on_listening.take();
+    pub(super) fn unbound(self) -> Result<UnboundServer> {
         let (shared, settings) = self.shared()?;
         // Otherwise, data that should be encrypted would not be.
         if !settings.listens_at_address() && !settings.handshakes.is_empty() {
@@ -561,11 +558,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
                           own with `with_handshake`";
             return Err(Error::setting("handshake", reason));
         }
-        Ok(UnboundServer {
-            shared,
-            settings,
-            on_listening,
-        })
+        Ok(UnboundServer { shared, settings })
     }
 
     /// Rejects the settings that have no effect on a stream of one's own.
@@ -575,7 +568,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
             ("handshake", "; call `perform` of the handshake before")
         } else if !self.settings.listeners.is_empty() {
             ("listener", ", which serves one stream")
-        } else if self.on_listening.is_some() {
+        } else if self.settings.on_listening.is_some() {
             ("on_listening", ", which serves one stream")
         } else {
             return Ok(());

@@ -84,7 +84,7 @@ macro_rules! settings {
                         }
                         self.$field = Some(map.next_value_seed(Field::new(stringify!($field)))?);
                     })*
-                    other => return Err(A::Error::unknown_field(other, FIELDS)),
+                    other => map.next_value_seed(UnknownField(other))?,
                 }
                 Ok(())
             }
@@ -190,35 +190,21 @@ impl<'de> Visitor<'de> for SettingsVisitor {
         mut map: A,
     ) -> std::result::Result<ServerSettings, A::Error> {
         let mut settings = ServerSettings::default();
-        while let Some(Name(name)) = map.next_key()? {
-            settings.read(name, &mut map)?;
+        while let Some(name) = map.next_key::<String>()? {
+            settings.read(&name, &mut map)?;
         }
         Ok(settings)
     }
 }
 
-/// The name of a setting. It has its own type, so that an error about an unknown name points at the name.
-struct Name(&'static str);
+/// An unknown name. It is an error of its value, so that formats show its line.
+struct UnknownField<'n>(&'n str);
 
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        from.deserialize_identifier(NameVisitor)
-    }
-}
+impl<'de> DeserializeSeed<'de> for UnknownField<'_> {
+    type Value = ();
 
-struct NameVisitor;
-
-impl Visitor<'_> for NameVisitor {
-    type Value = Name;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a setting")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<Name, E> {
-        let known = FIELDS.iter().find(|field| **field == name);
-        let error = || E::unknown_field(name, FIELDS);
-        known.map(|name| Name(name)).ok_or_else(error)
+    fn deserialize<D: Deserializer<'de>>(self, _: D) -> std::result::Result<(), D::Error> {
+        Err(D::Error::unknown_field(self.0, FIELDS))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A peer that performs a list of steps.
 
-use std::{fmt, io, net::SocketAddr, panic::Location, time::Duration};
+use std::{any::type_name, fmt, io, net::SocketAddr, panic::Location, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split},
@@ -233,7 +233,7 @@ impl Script {
             match step {
                 Step::Close => return None,
                 Step::Reset => {
-                    reset(stream);
+                    reset(&mut stream, type_name::<S>());
                     return None;
                 }
                 Step::Pause(time) => sleep(time).await,

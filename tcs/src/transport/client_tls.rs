@@ -21,6 +21,10 @@ use super::{
 };
 use crate::{Error, Result};
 
+/// The most bytes of a record, and the header, which the setting of `rustls` includes.
+const MAX_RECORD_LEN: u16 = 1 << 14;
+const HEADER_LEN: usize = 5;
+
 /// TLS at a client: which servers it trusts, and its own certificate.
 ///
 /// Needs the feature `tls`. An address `tls://host:port` uses [`new`](Self::new). To use another value, set it with
@@ -158,7 +162,13 @@ impl ClientTls {
             .connect(name, stream)
             .await
             .map_err(|error| explain_handshake(error, "server"))?;
-        Ok(Stream::new(stream))
+        let max_fragment_size = self.config.max_fragment_size;
+        let max_record_len =
+            max_fragment_size.and_then(|it| u16::try_from(it.saturating_sub(HEADER_LEN)).ok());
+        Ok(Stream::client_tls(
+            stream,
+            max_record_len.unwrap_or(MAX_RECORD_LEN),
+        ))
     }
 }
 

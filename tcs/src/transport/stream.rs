@@ -4,7 +4,7 @@ use std::{
     fmt,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
@@ -19,6 +19,8 @@ use tokio::{
 pub struct Stream {
     io: Box<dyn ReadWrite>,
     closes_on_drop: bool,
+    /// The most bytes of a write, if the stream is the TLS of a client.
+    max_write: Option<u16>,
 }
 
 trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -31,6 +33,19 @@ impl Stream {
         Self {
             io: Box::new(stream),
             closes_on_drop: false,
+            max_write: None,
+        }
+    }
+
+    /// Creates a stream from the TLS of a client, whose records have at most this many bytes.
+    #[cfg(feature = "tls")]
+    pub(super) fn client_tls(
+        stream: tokio_rustls::client::TlsStream<Self>,
+        max_record_len: u16,
+    ) -> Self {
+        Self {
+            max_write: Some(max_record_len),
+            ..Self::new(stream)
         }
     }
 
@@ -78,8 +93,14 @@ impl AsyncWrite for Stream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bytes: &[u8],
+        mut bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Some(most) = self.max_write {
+            // A write of `tokio-rustls` may fail after it has sent some of its records, though a failed write must have
+            // sent nothing: its requests would be sent again. The server can read no part of a single record.
+            ready!(Pin::new(&mut *self.io).poll_flush(cx))?;
+            bytes = bytes.get(..most.into()).unwrap_or(bytes);
+        }
         Pin::new(&mut *self.io).poll_write(cx, bytes)
     }
 

@@ -1,6 +1,9 @@
 //! Connections that continue over TLS.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use tcs::{
     Connection, Error, ErrorKind, Execution, client::ConnectOptions, format::Plain,
@@ -8,6 +11,7 @@ use tcs::{
 };
 use tcs_tests::{
     RawPeer,
+    channel::call,
     client::{Prefixed, chain, told},
     frame, patiently,
     tls::{Identity, Root},
@@ -18,6 +22,8 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::failed_writes::{Failing, received};
 
 /// A protocol whose servers greet.
 struct Greeted;
@@ -154,4 +160,45 @@ async fn tls_does_not_start_while_replies_are_missing() {
     let mut sent = Vec::new();
     within(far.read_to_end(&mut sent)).await.expect("no reset");
     assert_eq!(sent, frame("start"));
+}
+
+#[tokio::test]
+async fn request_of_which_a_record_was_sent_is_not_called_unsent() {
+    // Three requests wait together, and a record has at most 16,384 bytes of them.
+    const LENGTH: usize = 10_000;
+    const OVERHEAD: usize = 1 + 16 + 5;
+    const RECORD: usize = 16_384 + OVERHEAD;
+    const ALL: usize = 3 * (4 + LENGTH) + 2 * OVERHEAD;
+    let (tls, identity) = localhost();
+    for taken in [0, 1, RECORD - 1, RECORD, RECORD + 1, ALL] {
+        let (near, far, left) = Failing::new(usize::MAX);
+        let server = raw_server(far, &identity, frame("ready"));
+        let mut connection = Connection::over(near);
+        started(&mut connection).await;
+        let connection = within(connection.start_tls(&tls, "localhost")).await;
+        let channel = connection.expect("a handshake").into_channel();
+        let channel = channel.expect("a runtime");
+        let mut server = within(server).await.expect("no panic").expect("a client");
+        left.store(taken, Relaxed);
+        let request = "x".repeat(LENGTH);
+        let calls = [(); 3].map(|()| call(&channel, &request));
+        let mut executions = Vec::new();
+        for call in calls {
+            executions.push(call.error().await.execution());
+        }
+        drop(channel);
+        let received = received(&mut server).await.len();
+        for (index, execution) in executions.into_iter().enumerate() {
+            let is_sent = received > index * (4 + LENGTH);
+            let expected = if is_sent {
+                Execution::Unknown
+            } else {
+                Execution::NotSent
+            };
+            assert_eq!(
+                execution, expected,
+                "{index}: {taken} taken, {received} received"
+            );
+        }
+    }
 }

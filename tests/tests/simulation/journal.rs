@@ -99,7 +99,7 @@ impl Journal {
         }
     }
 
-    /// Notes that a client wrote a call to a connection, or tried to.
+    /// Notes that a client wrote a call to a connection. A write that fails has sent nothing (seed 6468).
     pub(crate) fn write(&self, id: u64) {
         if let Some(call) = self.entries().calls.get_mut(&id) {
             call.writes += 1;

@@ -98,7 +98,7 @@ impl Tap {
         }
     }
 
-    /// Tells of the calls that are written, also if that fails.
+    /// Tells of the calls that are written.
     pub(crate) fn of_client(stream: TcpStream, on_call: OnCall) -> Self {
         Self {
             stream,
@@ -131,12 +131,9 @@ impl AsyncWrite for Tap {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes));
-        let is_client = this.reads.is_none();
-        let failed = if is_client { bytes.len() } else { 0 };
-        this.writes
-            .scan(&bytes[..*written.as_ref().unwrap_or(&failed)]);
-        Poll::Ready(written)
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+        this.writes.scan(&bytes[..written]);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

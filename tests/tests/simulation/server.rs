@@ -27,9 +27,9 @@ use crate::{
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a server keeps a connection whose peer is gone, and a second for the sweep, the linger and the network.
-pub(crate) const LONGEST_IDLE: Duration =
-    Duration::from_secs(IDLE_TIMEOUT.as_secs() + REQUEST_TIMEOUT.as_secs() + 1);
+/// How long a server keeps a connection whose peer is gone and whose requests have ended, and a second for the sweep, the
+/// linger and the network.
+pub(crate) const LONGEST_IDLE: Duration = Duration::from_secs(IDLE_TIMEOUT.as_secs() + 1);
 /// The sweep that finds the end of the drain, what a closing connection lingers, and two steps.
 const DRAIN_SLACK: Duration = Duration::from_millis(400);
 
@@ -368,13 +368,11 @@ impl ServerHost {
         }
     }
 
-    /// Returns `true` if the server runs and nothing is open.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Returns how many requests are in flight and how many connections are open, or `None` if no server runs.
+    pub(crate) fn load(&self) -> Option<(u64, u64)> {
         let handle = self.control.lock().expect("no panic").handle.clone();
-        handle.is_some_and(|handle| {
-            let stats = handle.stats();
-            (stats.requests.in_flight, stats.connections.open) == (0, 0)
-        })
+        let stats = handle?.stats();
+        Some((stats.requests.in_flight, stats.connections.open))
     }
 
     /// Stops the server. The next one begins after `restart`, if there is one.

@@ -22,12 +22,14 @@ use super::{Channel, backoff::wait_before_retry, pool::Pool, subscribers::Subscr
 use crate::client::owned::Owned;
 use crate::{
     Error, Result,
+    checks::check_events,
     client::{event_queue::Entry, requests::encode_unframed},
     format::{Decode, Frame, Writer},
     framing::Framing,
-    limit::check_events,
+    panics::lock,
     protocol::{CallOwned, Contract, Pushes},
     runtime::inside_runtime,
+    sync::Mutex,
 };
 
 /// An event of a [`Channel`], or a gap in its events, from [`Events::next`].
@@ -53,7 +55,7 @@ pub enum ChannelEvent<E> {
 #[must_use = "events are received by `next`"]
 pub struct Events<P: Contract> {
     channel: Channel<P::Framing>,
-    subscriber: Arc<Subscriber>,
+    subscriber: Arc<Mutex<Subscriber>>,
     subscription: Option<Subscription>,
     /// The event that was received last. The decoded event may borrow from it and from `scratch`.
     event: Arc<[u8]>,
@@ -75,6 +77,58 @@ struct Subscription {
     renewal: JoinSet<Result<u64>>,
 }
 
+impl Subscription {
+    /// Sends the request again, if it must be. Returns the generation of the connection over which that is done, if its
+    /// entry was taken before. Ready with `None` if events need not wait.
+    fn poll_renewed<F: Framing>(
+        &mut self,
+        channel: &Channel<F>,
+        has_greeting: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<u64>>> {
+        loop {
+            if self.must_renew && self.renewal.is_empty() {
+                inside_runtime("next()")?;
+                self.must_renew = false;
+                let (channel, request) = (channel.clone(), Arc::clone(&self.request));
+                let failures = self.failures;
+                self.renewal.spawn(async move {
+                    if failures > 0 {
+                        sleep(wait_before_retry(failures)).await;
+                    }
+                    let sent = channel.reply_to_bytes(has_greeting, &request).await;
+                    sent.map(|reply| reply.generation)
+                });
+            }
+            let renewed = match self.renewal.poll_join_next(cx) {
+                // After a failure, events do not wait for the renewal.
+                Poll::Pending if self.failures > 0 => None,
+                renewed => ready!(renewed),
+            };
+            let Some(renewed) = renewed else {
+                return Poll::Ready(Ok(None));
+            };
+            // The runtime of the renewal may have ended.
+            let renewed = renewed.map_err(|_| Error::outside_runtime("next()", ""));
+            let renewed = renewed.flatten().inspect_err(|_| {
+                // Without the subscription, no event would come for as long as the connection lasts.
+                self.must_renew = true;
+                self.failures = self.failures.saturating_add(1);
+            })?;
+            self.failures = 0;
+            let awaited = self.generation;
+            if renewed < awaited {
+                // The connection was lost meanwhile, and another one awaits its renewal.
+                continue;
+            }
+            self.must_renew = false;
+            self.generation = renewed;
+            // If they differ, that connection was lost, and the entry of the next one comes after its last events.
+            return Poll::Ready(Ok((renewed == awaited).then_some(awaited)));
+        }
+    }
+}
+
 impl<F: Framing> Channel<F> {
     /// Returns the events that servers push over the connections of this channel, from now on.
     ///
@@ -88,8 +142,8 @@ impl<F: Framing> Channel<F> {
     where
         P: Contract<Framing = F> + Pushes,
     {
-        let subscriber = Arc::new(Subscriber::new(self.pool.options.max_queued_events));
-        self.pool.note_events(P::is_push);
+        let subscriber = Subscriber::new(self.pool.shared.options.max_queued_events);
+        self.pool.set_is_event(P::is_push);
         for subchannel in &self.pool.subchannels {
             subchannel.add_subscriber(&subscriber);
         }
@@ -161,25 +215,24 @@ impl<F: Framing> Channel<F> {
     {
         check_events::<F, P>()?;
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let request = encode_unframed(encode, self.pool.options.max_frame_len);
-        let request = request.inspect_err(|_| self.pool.stats.count_failure())?;
+        let request = encode_unframed(encode, self.pool.shared.options.max_frame_len);
+        let request = request.inspect_err(|_| self.pool.shared.stats.record_failure())?;
         let request: Arc<[u8]> = request.into();
         // What the request does ends with its connection, so it may be executed again.
         let mut channel = self.idempotent();
         channel.pool = Pool::first_of(&self.pool);
         let mut events = channel.events::<P>();
         let sent = channel.reply_to_bytes(P::HAS_GREETING, &request).await;
-        let (reply, origin) = sent?;
-        let reply = P::decode_owned(Frame::new(&reply.0))
-            .map_err(|source| Error::decode(&origin.peer(), source))?;
+        let reply = sent?;
+        let decoded = reply.decode_owned::<P>()?;
         events.subscription = Some(Subscription {
             request,
-            generation: origin.generation,
+            generation: reply.generation,
             must_renew: false,
             failures: 0,
             renewal: JoinSet::new(),
         });
-        Ok((reply, events))
+        Ok((decoded, events))
     }
 }
 
@@ -244,49 +297,13 @@ impl<P: Contract + Pushes> Events<P> {
     /// Waits for the next entry. Renews the subscription meanwhile.
     fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<Result<Entry>> {
         loop {
-            if let Some(subscription) = &mut self.subscription {
-                if subscription.must_renew && subscription.renewal.is_empty() {
-                    inside_runtime("next()")?;
-                    subscription.must_renew = false;
-                    let (channel, request) =
-                        (self.channel.clone(), Arc::clone(&subscription.request));
-                    let failures = subscription.failures;
-                    subscription.renewal.spawn(async move {
-                        if failures > 0 {
-                            sleep(wait_before_retry(failures)).await;
-                        }
-                        let sent = channel.reply_to_bytes(P::HAS_GREETING, &request).await;
-                        sent.map(|(_, origin)| origin.generation)
-                    });
-                }
-                let renewed = match subscription.renewal.poll_join_next(cx) {
-                    // After a failure, events do not wait for the renewal.
-                    Poll::Pending if subscription.failures > 0 => None,
-                    renewed => ready!(renewed),
-                };
-                if let Some(renewed) = renewed {
-                    // The runtime of the renewal may have ended.
-                    let renewed = renewed.map_err(|_| Error::outside_runtime("next()", ""));
-                    let renewed = renewed.flatten().inspect_err(|_| {
-                        // Without the subscription, no event would come for as long as the connection lasts.
-                        subscription.must_renew = true;
-                        subscription.failures = subscription.failures.saturating_add(1);
-                    })?;
-                    subscription.failures = 0;
-                    let awaited = subscription.generation;
-                    if renewed < awaited {
-                        // The connection was lost meanwhile, and another one awaits its renewal.
-                        continue;
-                    }
-                    subscription.must_renew = false;
-                    subscription.generation = renewed;
-                    if renewed == awaited {
-                        return Poll::Ready(Ok(Entry::Connected(awaited)));
-                    }
-                    // That connection was lost. The entry of the next one is still to come, after its last events.
-                }
+            if let Some(subscription) = &mut self.subscription
+                && let Some(generation) =
+                    ready!(subscription.poll_renewed(&self.channel, P::HAS_GREETING, cx))?
+            {
+                return Poll::Ready(Ok(Entry::Connected(generation)));
             }
-            let entry = match self.subscriber.poll_next(cx) {
+            let entry = match Subscriber::poll_next(&self.subscriber, cx) {
                 Poll::Ready(Ok(entry)) => entry,
                 Poll::Ready(Err(fault)) => {
                     return Poll::Ready(Err(fault.later_error(&self.channel.peer())));
@@ -344,7 +361,7 @@ where
             return Poll::Ready(Some(Err(error)));
         }
         let entry = ready!(self.inner.poll_entry(cx));
-        self.is_over = entry.is_err() && self.inner.subscriber.is_closed();
+        self.is_over = entry.is_err() && lock(&self.inner.subscriber).is_closed();
         Poll::Ready(Some(entry.and_then(|entry| self.inner.decode(entry))))
     }
 }
@@ -352,7 +369,8 @@ where
 /// Takes the waker, which is the user's code, so that a driver with a lock does not drop it.
 impl<P: Contract> Drop for Events<P> {
     fn drop(&mut self) {
-        drop(self.subscriber.take_waker());
+        let waker = lock(&self.subscriber).waker.take();
+        drop(waker);
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     ops::Range,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 #[cfg(feature = "stream")]
@@ -15,7 +16,7 @@ use std::pin::Pin;
 #[cfg(feature = "stream")]
 use futures_core::Stream;
 
-use super::{Channel, call::RequestParams, reply::Reply, stats::Start, subchannel::Subchannel};
+use super::{Channel, call::Request, stats::ChannelStats, subchannel::Subchannel};
 #[cfg(feature = "stream")]
 use crate::client::owned::Owned;
 use crate::{
@@ -55,12 +56,14 @@ pub struct ChannelItems<P: Contract> {
     slot: Option<u32>,
     deadline: Option<CallDeadline>,
     timer: Timer,
-    start: Start,
+    /// When the call began, if metrics need it.
+    start: Option<Instant>,
     /// The items that were taken from the slot.
     items: Messages,
     /// The credit of these items that was not returned yet.
     credit: ItemCredit,
-    reply: Option<Reply>,
+    /// The reply that has ended the stream.
+    reply: Option<Vec<u8>>,
     scratch: Vec<u8>,
     marker: PhantomData<fn() -> P>,
 }
@@ -117,23 +120,24 @@ impl<F: Framing> Channel<F> {
         const {
             assert!(F::HAS_IDS, "a framing with `HasIds` sets `HAS_IDS`");
         }
-        let start = Start::now();
-        let count_failure = |_: &Error| self.pool.stats.count_failure();
+        let start = ChannelStats::call_start();
+        let count_failure = |_: &Error| self.pool.shared.stats.record_failure();
         let deadline = self.begin_deadline()?;
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let request = encode_unframed(encode, self.pool.options.max_frame_len);
+        let request = encode_unframed(encode, self.pool.shared.options.max_frame_len);
         let request = request.inspect_err(count_failure)?;
-        let params = RequestParams {
+        let request = Request {
+            bytes: &request,
             has_greeting: P::HAS_GREETING,
             has_items: true,
-            deadline: deadline.map(|it| it.at),
+            deadline,
         };
         let chosen = self.pool.choose_for_call();
-        let queued = self.wait_for_room(chosen, params, &request, deadline);
+        let queued = self.wait_for_room(chosen, &request);
         let (call, subchannel) = queued.await.inspect_err(count_failure)?;
         Ok(ChannelItems {
             channel: self.clone(),
-            generation: call.origin.generation,
+            generation: call.generation,
             slot: call.into_slot(),
             subchannel: Arc::clone(subchannel),
             deadline,
@@ -188,7 +192,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
         let peer = self.peer();
         match &self.reply {
             Some(reply) => {
-                P::decode_owned(Frame::new(&reply.0)).map_err(|source| Error::decode(&peer, source))
+                P::decode_owned(Frame::new(reply)).map_err(|source| Error::decode(&peer, source))
             }
             None if item.is_some() => Err(Error::items_left(&peer, "`next` takes")),
             None => Err(Error::stream_failed(&peer)),
@@ -230,7 +234,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
                 state.calls.items.remove(&slot);
                 self.subchannel.unlock_and_offer_room(state);
                 self.slot = None;
-                let totals = &self.channel.pool.stats;
+                let totals = &self.channel.pool.shared.stats;
                 return Poll::Ready(match result {
                     Ok(reply) => {
                         totals.record_answer(self.start);
@@ -238,7 +242,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
                         Ok(None)
                     }
                     Err(failure) => {
-                        totals.count_failure();
+                        totals.record_failure();
                         self.subchannel.record_failure(&failure.error);
                         Err(failure.error)
                     }
@@ -260,7 +264,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
     fn give_up(&mut self, late: PassedLimit) -> Error {
         self.items.clear();
         if let Some(slot) = self.slot.take() {
-            self.channel.pool.stats.count_failure();
+            self.channel.pool.shared.stats.record_failure();
             self.subchannel.abandon(slot);
         }
         Error::reply_timed_out(&self.peer(), late)

@@ -23,22 +23,24 @@
 //! 3. The call takes the reply out of its slot, and decodes it without the lock.
 //!
 //! A call that finds no [`room`] at its connection waits for room, and requests the connection if there is none. If its
-//! request fails, [`retry`] says whether it is sent again, and [`backoff`] when. The pool, not the subchannel, has what
-//! is common to all connections: their [`stats`], the [`budget`] of retries, and the calls that wait for room.
+//! request fails, [`retry`] says whether it is sent again, and [`backoff`] when. What all connections and their callers need is
+//! [`shared`]: the settings, the [`connector`], the [`stats`], and the [`budget`] of retries.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
 use self::{
-    call::Origin, driver::Driver, pool::Pool, reply::Reply, stats::ChannelStats,
+    connector::Connector, driver::Driver, pool::Pool, reply::Reply, shared::Shared,
     subchannel_state::tick_limit,
 };
-use super::{connection::Connection, options::MAX_TIMEOUT};
+use super::{
+    connection::Connection,
+    options::{ConnectOptions, MAX_TIMEOUT},
+};
 use crate::{
     Error, Peer, Result,
-    deadline::inherited,
-    format::{Decode, Encode as _, Frame, Writer},
+    format::{Encode as _, Writer},
     framing::{Framing, LengthPrefixed},
     protocol::{CallContract, CallOwned, ClientProtocol},
     runtime::{inside_runtime, inside_runtime_with_clock},
@@ -50,20 +52,19 @@ pub use items::ChannelItems;
 pub use options::ChannelOptions;
 pub use stats::ChannelState;
 
+mod addresses;
 mod backoff;
 mod budget;
 mod call;
 mod connector;
 mod driver;
 mod events;
-mod health;
 mod items;
+mod load;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(test)]
 mod models;
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-mod operations;
 mod options;
 mod pending_calls;
 mod pool;
@@ -71,6 +72,7 @@ mod reconnector;
 mod reply;
 mod retry;
 mod room;
+mod shared;
 mod stats;
 mod subchannel;
 mod subchannel_state;
@@ -209,29 +211,9 @@ mod upkeep;
 #[doc(alias("pool", "reconnect", "retry"))]
 pub struct Channel<F: Framing = LengthPrefixed> {
     pool: Arc<Pool<F>>,
-    options: CallOptions,
-}
-
-/// What [`Channel::deadline`] and its like set.
-#[derive(Clone, Copy, Debug, Default)]
-struct CallOptions {
     deadline: Option<Duration>,
     is_idempotent: bool,
     hedge_after: Option<Duration>,
-}
-
-impl CallOptions {
-    /// Returns `true` if a call has a deadline, or a second request after a while.
-    #[inline]
-    fn needs_timer(&self) -> bool {
-        self.deadline.is_some() || self.hedge_delay().is_some() || inherited().is_some()
-    }
-
-    /// Returns when the request is sent a second time. Only the request of an idempotent call is.
-    #[inline]
-    fn hedge_delay(&self) -> Option<Duration> {
-        self.hedge_after.filter(|_| self.is_idempotent)
-    }
 }
 
 impl<F: Framing> Channel<F> {
@@ -282,7 +264,7 @@ impl<F: Framing> Channel<F> {
     #[must_use]
     pub fn deadline(&self, limit: Duration) -> Self {
         let mut channel = self.clone();
-        channel.options.deadline = Some(limit.min(MAX_TIMEOUT));
+        channel.deadline = Some(limit.min(MAX_TIMEOUT));
         channel
     }
 
@@ -291,7 +273,7 @@ impl<F: Framing> Channel<F> {
     #[must_use]
     pub fn idempotent(&self) -> Self {
         let mut channel = self.clone();
-        channel.options.is_idempotent = true;
+        channel.is_idempotent = true;
         channel
     }
 
@@ -322,7 +304,7 @@ impl<F: Framing> Channel<F> {
     #[must_use]
     pub fn hedge(&self, delay: Duration) -> Self {
         let mut channel = self.clone();
-        channel.options.hedge_after = Some(delay);
+        channel.hedge_after = Some(delay);
         channel
     }
 
@@ -341,14 +323,25 @@ impl<F: Framing> Channel<F> {
     /// Do not hold the result of `borrow` across an `.await`: it blocks the tasks of the connections when they change
     /// the state. Clone what you need.
     pub fn watch(&self) -> watch::Receiver<ChannelState> {
-        self.pool.stats.watch()
+        self.pool.shared.stats.watch()
     }
 
     fn over(pool: Pool<F>) -> Self {
         Self {
             pool: Arc::new(pool),
-            options: CallOptions::default(),
+            deadline: None,
+            is_idempotent: false,
+            hedge_after: None,
         }
+    }
+
+    /// Creates a channel of connections that the caller attaches. It makes no others.
+    fn of_connections(number: usize, options: ConnectOptions, has_retries: bool) -> Self {
+        let connector = Connector::new(Vec::new());
+        Self::over(Pool::new(
+            number,
+            Shared::new(options, connector, has_retries),
+        ))
     }
 
     const fn assert_framing() {
@@ -390,9 +383,7 @@ impl<F: Framing> Channel<F> {
     where
         P: CallOwned<Framing = F>,
     {
-        let (reply, origin) = self.reply_to::<P>(request).await?;
-        let frame = Frame::new(&reply.0);
-        P::decode_owned(frame).map_err(|source| Error::decode(&origin.peer(), source))
+        self.reply_to::<P>(request).await?.decode_owned::<P>()
     }
 
     /// Sends a request of the protocol `P`, passes the reply to `process`, and returns the result. The reply may
@@ -432,9 +423,32 @@ impl<F: Framing> Channel<F> {
     where
         P: CallContract<Framing = F>,
     {
-        let (reply, origin) = self.reply_to::<P>(request).await?;
+        let reply = self.reply_to::<P>(request).await?;
         let mut scratch = Vec::new();
-        decode::<P::Format, _, _>(&reply, &mut scratch, origin).map(process)
+        reply.decode::<P::Format, _>(&mut scratch).map(process)
+    }
+
+    /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the
+    /// type of all. The connection closes after any other message: all later replies would be those of
+    /// earlier requests.
+    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
+    #[doc(hidden)]
+    pub async fn call_for<P, T>(
+        &self,
+        request: P::Request<'_>,
+        process: impl FnOnce(P::Value<'_>) -> Option<T>,
+    ) -> Result<T>
+    where
+        P: CallContract<Framing = F>,
+    {
+        let mut reply = self.reply_to::<P>(request).await?;
+        let mut scratch = Vec::new();
+        // Set until the reply is taken out, also after a panic: which operation it was for is unknown then.
+        reply.is_out_of_sync = true;
+        let output = process(reply.decode::<P::Format, _>(&mut scratch)?);
+        let output = output.ok_or_else(|| Error::wrong_operation(&reply.peer()))?;
+        reply.is_out_of_sync = false;
+        Ok(output)
     }
 
     /// Sends the request of `protocol`, and returns the output of its `process_reply`.
@@ -456,10 +470,10 @@ impl<F: Framing> Channel<F> {
     {
         let encode = |(): (), out: &mut Writer<'_>| protocol.prepare_request().encode(out);
         let sent = self.round_trip(P::HAS_GREETING, (), |()| None, encode);
-        let (reply, origin) = sent.await?;
+        let reply = sent.await?;
         let mut scratch = Vec::new();
-        let decoded = decode::<P::Format, _, _>(&reply, &mut scratch, origin)?;
-        Ok(protocol.process_reply(&origin.peer(), decoded).await)
+        let decoded = reply.decode::<P::Format, _>(&mut scratch)?;
+        Ok(protocol.process_reply(&reply.peer(), decoded).await)
     }
 
     /// Returns the server's end of the first connection, or of the latest one that replaced it.
@@ -470,15 +484,12 @@ impl<F: Framing> Channel<F> {
     /// Sends a request of the protocol `P` and returns its reply.
     ///
     /// Not `async`, because each call would pay for a future around the one of `round_trip` (decision 014).
-    fn reply_to<P>(
-        &self,
-        request: P::Request<'_>,
-    ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>>
+    fn reply_to<P>(&self, request: P::Request<'_>) -> impl Future<Output = Result<Reply<'_, F>>>
     where
         P: CallContract<Framing = F>,
     {
         if let Some(is_event) = P::IS_EVENT {
-            self.pool.note_events(is_event);
+            self.pool.set_is_event(is_event);
         }
         let encode = |request, out: &mut Writer<'_>| P::encode(request, out);
         self.round_trip(P::HAS_GREETING, request, |it| P::plain_bytes(it), encode)
@@ -489,23 +500,13 @@ impl<F: Framing> Channel<F> {
         &self,
         has_greeting: bool,
         request: &[u8],
-    ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>> {
+    ) -> impl Future<Output = Result<Reply<'_, F>>> {
         let encode = |request: &[u8], out: &mut Writer<'_>| {
             out.put(request);
             Ok(())
         };
         self.round_trip(has_greeting, request, |it| Some(*it), encode)
     }
-}
-
-/// Decodes a reply, which may also borrow what its format writes to `scratch`.
-fn decode<'a, Format, T: Decode<'a, Format>, F: Framing>(
-    reply: &'a Reply,
-    scratch: &'a mut Vec<u8>,
-    origin: Origin<'_, F>,
-) -> Result<T> {
-    let frame = Frame::new(&reply.0).with_scratch(scratch);
-    T::decode(frame).map_err(|source| Error::decode(&origin.peer(), source))
 }
 
 impl<F: Framing> Connection<F> {
@@ -533,11 +534,11 @@ impl<F: Framing> Connection<F> {
             Some(_) => inside_runtime_with_clock("into_channel()")?,
             None => inside_runtime("into_channel()")?,
         }
-        let pool = Pool::new(1, options, ChannelStats::new(None), None);
-        if let [only] = &*pool.subchannels {
+        let channel = Channel::of_connections(1, options, false);
+        if let [only] = &*channel.pool.subchannels {
             tokio::spawn(Driver::attach(only, self).run());
         }
-        Ok(Channel::over(pool))
+        Ok(channel)
     }
 }
 
@@ -545,7 +546,7 @@ impl<F: Framing> Clone for Channel<F> {
     fn clone(&self) -> Self {
         Self {
             pool: Arc::clone(&self.pool),
-            options: self.options,
+            ..*self
         }
     }
 }

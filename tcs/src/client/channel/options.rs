@@ -10,25 +10,21 @@ use tokio::{
 use super::{
     Channel,
     backoff::Backoff,
-    budget::RetryBudget,
     connector::{Connector, Target},
-    driver::Driver,
     pool::Pool,
     reconnector::Reconnector,
-    stats::ChannelStats,
-    upkeep::UpkeepSettings,
+    shared::Shared,
 };
 use crate::{
     Error, Result,
+    checks::check_zero,
     client::{
         connect::race,
         connection::Connection,
         options::{ConnectOptions, MAX_TIMEOUT},
     },
     framing::{Framing, LengthPrefixed, Side},
-    limit::check_zero,
     runtime::inside_runtime,
-    sync::Mutex,
     transport::{Address, Stream},
 };
 
@@ -70,6 +66,7 @@ const MAX_CONNECTIONS: usize = 65_536;
 #[must_use = "options do nothing until `connect`, `connect_lazily` or `connect_blocking` uses them"]
 pub struct ChannelOptions<F: Framing = LengthPrefixed> {
     connector: Connector<F>,
+    connect_options: ConnectOptions,
     connections: usize,
     retries: bool,
     deadline: Option<Duration>,
@@ -84,6 +81,9 @@ impl<F: Framing> ChannelOptions<F> {
     /// Creates default options for a channel over the streams that `open` returns, such as those of your own transport.
     ///
     /// `open` is called for each connection, and may take the [connect timeout](ConnectOptions::connect_timeout).
+    ///
+    /// A write of the stream that fails must have sent nothing, as `AsyncWrite` demands: the channel sends those requests
+    /// again. `tokio-rustls` does not keep that for more than 16 KiB; `ClientTls` does.
     ///
     /// # Examples
     ///
@@ -123,22 +123,8 @@ impl<F: Framing> ChannelOptions<F> {
 
     fn with_target(target: Target) -> Self {
         Self {
-            connector: Connector {
-                options: ConnectOptions::new(),
-                targets: vec![target],
-                on_connect: None,
-                upkeep: UpkeepSettings {
-                    // A minute less than the idle timeout of a server.
-                    idle_timeout: Some(Duration::from_mins(4)),
-                    ping_interval: None,
-                    max_age: None,
-                },
-                backoff: Backoff {
-                    min: Duration::from_millis(100),
-                    max: Duration::from_secs(10),
-                },
-                address_stats: Mutex::default(),
-            },
+            connector: Connector::new(vec![target]),
+            connect_options: ConnectOptions::new(),
             connections: 1,
             retries: true,
             deadline: None,
@@ -178,7 +164,7 @@ impl<F: Framing> ChannelOptions<F> {
 
     /// Sets the timeouts and limits of each connection, and TLS. Default: [`ConnectOptions::new`].
     pub fn connect_options(mut self, options: ConnectOptions) -> Self {
-        self.connector.options = options;
+        self.connect_options = options;
         self
     }
 
@@ -319,7 +305,7 @@ impl<F: Framing> ChannelOptions<F> {
     /// while the server closes the connection. The time is accurate to within one eighth. Creating the channel returns an error
     /// for zero. Default: 4 minutes. With `None`, only the server closes idle connections.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.connector.upkeep.idle_timeout = clamped(limit);
+        self.connector.idle_timeout = clamped(limit);
         self
     }
 
@@ -334,7 +320,7 @@ impl<F: Framing> ChannelOptions<F> {
     /// 15 minutes, or at the end of `idle_timeout`.
     /// Creating the channel returns an error for zero. Default: `None`.
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.connector.upkeep.ping_interval = clamped(interval);
+        self.connector.ping_interval = clamped(interval);
         self
     }
 
@@ -348,7 +334,7 @@ impl<F: Framing> ChannelOptions<F> {
     /// A connection with a [streamed reply](crate::Channel::stream) is replaced once the stream has ended. A connection that had
     /// no call and no event in all this time is closed, and the next call opens another. Creating the channel returns an error for zero. Default: `None`.
     pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.connector.upkeep.max_age = clamped(limit);
+        self.connector.max_age = clamped(limit);
         self
     }
 }
@@ -384,22 +370,19 @@ impl<F: Framing> ChannelOptions<F> {
             failure = failure.take().filter(outranks).or(Some(error));
         };
         // The first connection to each address.
-        let firsts = channel.pool.subchannels.iter().take(number);
-        let firsts = firsts.filter_map(|it| Some((it, it.connector.as_ref()?)));
+        let firsts: Vec<&Arc<_>> = channel.pool.subchannels.iter().take(number).collect();
         let deadline = Instant::now() + MAX_TIMEOUT;
         let connected = race(
-            firsts.collect(),
+            firsts,
             deadline,
-            |(subchannel, connector)| async move {
-                let connection = connector.connect(subchannel.index).await?;
-                Ok((subchannel, connector, connection))
+            |subchannel| async move {
+                let connection = subchannel.connect().await?;
+                Ok((subchannel, connection))
             },
             failed,
         );
-        if let Some((subchannel, connector, connection)) = connected.await {
-            let driver = Driver::attach(subchannel, connection);
-            let (subchannel, connector) = (Arc::clone(subchannel), Arc::clone(connector));
-            Reconnector::new(subchannel, connector, Some(driver)).spawn();
+        if let Some((subchannel, connection)) = connected.await {
+            Reconnector::spawn(subchannel, Some(connection));
         } else if let Some(error) = failure {
             return Err(error);
         }
@@ -419,29 +402,27 @@ impl<F: Framing> ChannelOptions<F> {
             Channel::<F>::assert_framing();
         }
         self.check()?;
-        let connector = &mut self.connector;
         // Without pings in the framing, the interval does nothing.
-        if connector.upkeep.ping_interval.is_some() && F::has_notices(Side::Client) {
-            connector.options.keep_alive_with_pings();
+        if self.connector.ping_interval.is_some() && F::has_notices(Side::Client) {
+            self.connect_options.keep_alive_with_pings();
         }
-        let number = connector.targets.len() * self.connections;
-        let options = connector.options.clone();
-        let stats = ChannelStats::new(self.retries.then(RetryBudget::new));
-        let pool = Pool::new(number, options, stats, Some(&Arc::new(self.connector)));
-        let mut channel = Channel::over(pool);
-        channel.options.deadline = self.deadline;
+        let number = self.connector.targets.len() * self.connections;
+        let shared = Shared::new(self.connect_options, self.connector, self.retries);
+        let mut channel = Channel::over(Pool::new(number, shared));
+        channel.deadline = self.deadline;
         Ok(channel)
     }
 
     fn check(&self) -> Result<()> {
         let Connector {
-            options,
             targets,
-            upkeep,
             backoff,
+            idle_timeout,
+            ping_interval,
+            max_age,
             ..
         } = &self.connector;
-        options.check(F::MIN_MESSAGE_LEN)?;
+        self.connect_options.check(F::MIN_MESSAGE_LEN)?;
         for target in targets {
             if let Target::Address(address) = target {
                 address.check()?;
@@ -464,9 +445,9 @@ impl<F: Framing> ChannelOptions<F> {
             ("connections", self.connections == 0),
             ("deadline", is_zero(self.deadline)),
             ("backoff", backoff.min.is_zero() || backoff.max.is_zero()),
-            ("idle_timeout", is_zero(upkeep.idle_timeout)),
-            ("ping_interval", is_zero(upkeep.ping_interval)),
-            ("max_age", is_zero(upkeep.max_age)),
+            ("idle_timeout", is_zero(*idle_timeout)),
+            ("ping_interval", is_zero(*ping_interval)),
+            ("max_age", is_zero(*max_age)),
         ])
     }
 }
@@ -493,7 +474,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{ErrorKind, framing::Lines, panics::lock};
+    use crate::{ErrorKind, framing::Lines, panics::lock, sync::Mutex};
 
     /// Returns the keepalive timeout in seconds of a channel with pings.
     fn keepalive<F: Framing>() -> Option<u64> {
@@ -504,7 +485,7 @@ mod tests {
             .ping_interval(second)
             .connect_lazily()
             .expect("good options");
-        let limit = channel.pool.options.keepalive_timeout;
+        let limit = channel.pool.shared.options.keepalive_timeout;
         limit.map(|limit| limit.as_secs())
     }
 
@@ -519,9 +500,8 @@ mod tests {
     fn defaults_are_those_of_the_documentation() {
         let options = ChannelOptions::<Lines>::new("127.0.0.1:1");
         let connector = &options.connector;
-        let upkeep = &connector.upkeep;
-        assert_eq!(upkeep.idle_timeout, Some(Duration::from_mins(4)));
-        assert_eq!((upkeep.ping_interval, upkeep.max_age), (None, None));
+        assert_eq!(connector.idle_timeout, Some(Duration::from_mins(4)));
+        assert_eq!((connector.ping_interval, connector.max_age), (None, None));
         assert_eq!(connector.backoff.min, Duration::from_millis(100));
         assert_eq!(connector.backoff.max, Duration::from_secs(10));
         assert_eq!((options.connections, options.deadline), (1, None));
