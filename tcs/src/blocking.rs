@@ -390,7 +390,7 @@ impl<F: Framing> Channel<F> {
         Self(self.0.idempotent())
     }
 
-    /// Returns a clone that sends an idempotent request a second time if its reply takes long. See
+    /// Returns a clone that sends an idempotent request a second time if its reply is slow. See
     /// [`tcs::Channel::hedge`](crate::Channel::hedge).
     #[must_use]
     pub fn hedge(&self, delay: Duration) -> Self {

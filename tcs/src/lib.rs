@@ -125,8 +125,8 @@
 //! | log as JSON | `examples/json_logs.rs` |
 //! | see all of this in one program | `examples/production_server.rs` |
 //! | end a long-running function when the server stops | [`Draining`](protocol::Draining) |
-//! | know the client behind a balancer | `ProxyHeader` in [`transport`], with the feature `proxy` |
-//! | run under systemd, in a container, behind a balancer; restart without downtime | [stopping](#stopping), and [Running a server](https://docs.rs/crate/tcs/latest/source/docs/deploy.md) |
+//! | know the client behind a load balancer | `ProxyHeader` in [`transport`], with the feature `proxy` |
+//! | run under systemd, in a container, behind a load balancer; restart without downtime | [stopping](#stopping), and [Running a server](https://docs.rs/crate/tcs/latest/source/docs/deploy.md) |
 //!
 //! | a client | |
 //! |---|---|
@@ -231,12 +231,12 @@
 //!
 //! # Untrusted peers
 //!
-//! By default, every wait for a peer and every buffer has a [limit](#limits), one address cannot take all connections, and a
-//! peer that sends without a pause does not starve others. Nothing is encrypted or authenticated by default: use TLS, and
-//! authenticate in your protocol. If clients may send more requests than the server can process, set
+//! By default, every wait for a peer and every buffer has a [limit](#limits), one address cannot take all connections,
+//! and a peer that sends without a pause does not starve others. Nothing is encrypted or authenticated by default: use
+//! TLS, and authenticate in your protocol. If clients may send more requests than the server can process, set
 //! [`max_queue_time`](server::Server::max_queue_time).
-//! [SECURITY.md](https://docs.rs/crate/tcs/latest/source/SECURITY.md) lists who can send what, what protects the server,
-//! and what does not.
+//! [SECURITY.md](https://docs.rs/crate/tcs/latest/source/SECURITY.md) lists who can send what, what protects the
+//! server, and what does not.
 //!
 //! # Rejecting requests
 //!
@@ -334,7 +334,7 @@
 //! | `metrics` | metrics of [servers](server#metrics) and [channels](client#logging-and-metrics) |
 //! | `tls` | TLS: [`transport`]`::Tls` for servers; `ClientTls` and addresses `tls://host:port` for clients |
 //! | `self-signed` | `transport::create_self_signed`, a certificate for development |
-//! | `proxy` | `transport::ProxyHeader`, for a server behind a balancer |
+//! | `proxy` | `transport::ProxyHeader`, for a server behind a load balancer |
 //! | `serde` | [`server`]`::ServerSettings`: the settings of a server from a file or the environment |
 //! | `stream` | streamed replies and pushed events of clients as `futures_core::Stream` |
 //! | `systemd` | `transport::systemd_sockets`, and `notify_systemd` of a server |

@@ -305,8 +305,7 @@ use crate::{
 /// }
 /// ```
 ///
-/// A reply that borrows from the request or the protocol has the lifetime of the exchange, which
-/// the method then names:
+/// If a reply borrows from the request or the protocol, name the lifetime of the exchange:
 ///
 /// ```
 /// # use tcs::{
@@ -371,9 +370,9 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// Default: `false`.
     const HAS_GREETING: bool = false;
 
-    /// Tells events from replies, for clients of framings that do not announce events, which are all but
-    /// [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed). Usually it
-    /// is [`Pushes::is_push`] of the same type. It need not be set for a protocol that pushes no events.
+    /// Distinguishes events from replies, for clients of framings that do not announce events: all except
+    /// [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed). If the
+    /// protocol pushes events, set it to [`Pushes::is_push`] of the same type.
     ///
     /// Default: `None`.
     const IS_EVENT: Option<fn(&[u8]) -> bool> = None;
@@ -396,12 +395,11 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     ///
     /// Default: `None`.
     ///
-    /// With such a message, the message is sent in place of the reply, and the connection stays open. Without one,
-    /// the connection closes once the earlier replies are sent, except after a
-    /// [`RejectionKind::Error`](crate::RejectionKind::Error): see
-    /// [an `Err` of the function](crate#an-err-of-the-function).
+    /// The message replaces the reply, and the connection stays open. Without a message, the server sends the earlier
+    /// replies and closes the connection, except after a [`RejectionKind::Error`](crate::RejectionKind::Error): see [an
+    /// `Err` of the function](crate#an-err-of-the-function).
     ///
-    /// [`Rejection::request`] returns the request, if the function has not seen it.
+    /// [`Rejection::request`] returns the request, if it never reached the function.
     ///
     /// After a final rejection ([`is_final`](crate::RejectionKind::is_final)), the connection closes.
     /// [`Response::ReplyAndClose`](crate::Response::ReplyAndClose) closes it in any case, and
@@ -415,36 +413,35 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         None::<NoMessage>
     }
 
-    /// Processes one request. Returns its reply, or a rejection.
+    /// Processes one request, and returns its reply or a rejection.
     ///
-    /// You can write it as an `async fn`. A method that never waits can keep the return type that
-    /// is declared here, and return [`std::future::ready`] of its result.
+    /// You can write it as an `async fn`. A method that never waits can keep the return type that is declared here, and
+    /// return [`std::future::ready`] of its result.
     ///
-    /// The requests of one connection are processed in sequence, unless [`CONCURRENT`](Self::CONCURRENT) says
-    /// otherwise, those of several connections at the same time. A panic fails the request: the peer receives *failed*,
-    /// and the payload is logged. Unless [`Session`](Self::Session) is `()` or there is
-    /// [`CONCURRENT`](Self::CONCURRENT), the connection then closes, because the session may be half-changed.
+    /// Each connection processes one request at a time, unless [`CONCURRENT`](Self::CONCURRENT) is set. A panic fails
+    /// the request: the peer receives *failed*, and the payload is logged. The connection then closes, because the
+    /// session may be half changed, unless [`Session`](Self::Session) is `()` or [`CONCURRENT`](Self::CONCURRENT) is
+    /// set.
     ///
     /// # Cancel safety
     ///
-    /// A waiting future is dropped when its peer is gone, when a limit expires, or when the server
-    /// ends. For a table of the events, see [`server`](crate::server#what-becomes-of-a-function).
+    /// A waiting future is dropped when its peer leaves, when a limit expires, or when the server ends: see [what
+    /// becomes of a function](crate::server#what-becomes-of-a-function).
     fn process_request<'a>(
         &'a self,
         context: Context<'a, Self::Session>,
         request: Self::Request<'a>,
     ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send;
 
-    /// Whether a peer that closes its sending half is gone.
+    /// Whether a peer that closes its sending half is taken to have left.
     ///
     /// Default: `false`.
     ///
-    /// A peer that has closed its connection looks like one that has closed its sending half and
-    /// waits for its replies, as `nc -N` does. So by default, a waiting function continues for
-    /// [`half_close_timeout`](crate::server::Server::half_close_timeout). If this is `true`, the
-    /// function is dropped immediately, and nothing more is sent. Use it if no client of the protocol
-    /// half-closes and a function waits for an event that may never come, such as the next element
-    /// of a queue.
+    /// A peer that has closed its connection looks like one that has closed only its sending half and waits for its
+    /// replies, as `nc -N` does. By default, a waiting function therefore continues for
+    /// [`half_close_timeout`](crate::server::Server::half_close_timeout). If this is `true`, the function is dropped
+    /// immediately, and nothing more is sent. Use it if clients never half-close and a function waits for an event that
+    /// may never come, such as the next element of a queue.
     ///
     /// This does not compile with a framing whose requests end with a half-close
     /// ([`Framing::EXCHANGES`]).
@@ -452,35 +449,33 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
 
     /// Whether several requests of one connection are processed at the same time.
     ///
-    /// Default: with a framing that has [ids](Framing#ids), 128, without an order. With all others `None`: the requests
-    /// of a connection are processed in sequence. It has no effect on functions that never wait.
+    /// Default: 128 [unordered](Concurrency::unordered) requests with a framing that has [ids](Framing#ids), and `None`
+    /// with all others: one request at a time. It has no effect on functions that never wait.
     ///
-    /// Otherwise, each request has a copy of its bytes and a share of the session
-    /// ([`share_session`](Self::share_session)), and up to [`limit`](Concurrency::limit) functions run side by side in
-    /// the task of the connection. When that many are not answered, the connection takes no more requests, and reads up
-    /// to 64 KiB ahead.
+    /// Up to [`limit`](Concurrency::limit) functions run in the task of the connection. Each request has a copy of its
+    /// bytes and a share of the session ([`share_session`](Self::share_session)). At the limit, the connection takes no
+    /// more requests, and reads up to 64 KiB ahead.
     ///
     /// A panic, or the end of [`request_timeout`](crate::server::Server::request_timeout), fails only its own request.
-    /// If a reply closes the connection, or a rejection that cannot be sent, no more requests are taken. In order, the
-    /// functions after it are dropped, and so are the replies of those that have returned: the client is told that
-    /// these requests have *failed*, and the [`Report`](crate::server::Report) counts them as *aborted*.
-    /// [Unordered](Concurrency::unordered), the reply waits for those in flight, and is the last one. Events that a
-    /// function pushes to its own connection can come before its reply.
+    /// After a reply that closes the connection, or a rejection that cannot be sent, no more requests are taken. In
+    /// order, later functions are dropped, and so are the replies of those that have returned: the client is told that
+    /// these requests have *failed*, and the [`Report`](crate::server::Report) counts them as *aborted*. Unordered, the
+    /// reply waits for those in flight, and is the last one. Events that a function pushes to its own connection may be
+    /// sent before its reply.
     ///
-    /// The items of a streamed reply ([`Replies`]) are sent when it is the turn of the reply. [`Requests`] reports an
-    /// error, because chunks are for the last request. Neither a framing whose messages are values (`Codec`) nor a
-    /// function that takes its connection over compiles with it.
+    /// The items of a streamed reply ([`Replies`]) are sent when it is the turn of the reply. [`Requests`] returns an
+    /// error, because chunks belong to the last request. A framing whose messages are values (`Codec`), or a function
+    /// that takes over its connection, does not compile with it.
     const CONCURRENT: Option<Concurrency> = if Self::Framing::HAS_IDS {
         Some(Concurrency::unordered(128))
     } else {
         None
     };
 
-    /// Returns the session for one more request, if several are processed at the same time
-    /// ([`CONCURRENT`](Self::CONCURRENT)): usually a clone of an [`Arc`].
+    /// Returns the session for another [concurrent](Self::CONCURRENT) request, usually a clone of an [`Arc`].
     ///
-    /// Default: `None`. Unless the session is `()`, the request then fails, or with a framing that has ids, requests are
-    /// processed in sequence.
+    /// Default: `None`. Unless the session is `()`, the request then fails; with a framing that has ids, requests are
+    /// processed one at a time instead.
     fn share_session(session: &Self::Session) -> Option<Self::Session> {
         let _ = session;
         None
@@ -488,9 +483,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
 
     /// Whether the future of [`process_request`](Self::process_request) may have to wait.
     ///
-    /// The attributes set `false` for functions that are neither `async` nor `blocking`. The server
-    /// then polls the future on the stack, where it costs nothing. If the future waits
-    /// nevertheless, it is dropped and its request fails.
+    /// The attributes set `false` for functions that are neither `async` nor `blocking`. The server then polls the
+    /// future on the stack, without cost. If the future waits nevertheless, it is dropped, and its request fails.
     #[doc(hidden)]
     const WAITS: bool = true;
 

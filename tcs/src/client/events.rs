@@ -12,9 +12,9 @@ impl<F: Framing> Connection<F> {
     /// kept in order, and are returned first, also after the connection has ended. What is kept is limited by
     /// [`max_queued_events`](super::ConnectOptions::max_queued_events).
     ///
-    /// There is no limit for the wait, because a server may have nothing to say for long: the reply timeout applies
-    /// only while replies to dropped calls are still to be skipped. A [`deadline`](Self::deadline) always does. A
-    /// server whose machine is gone is found by [`keepalive_timeout`](super::ConnectOptions::keepalive_timeout).
+    /// The wait has no limit, because a server may push nothing for a long time: the reply timeout applies only while
+    /// replies to dropped calls are still to be skipped. A [`deadline`](Self::deadline) always does. A server whose
+    /// machine is gone is found by [`keepalive_timeout`](super::ConnectOptions::keepalive_timeout).
     ///
     /// With framings that do not announce events, which are all but [`LengthPrefixed`](crate::framing::LengthPrefixed)
     /// and [`Multiplexed`](crate::framing::Multiplexed), [`Pushes::is_push`] recognizes them, from the first use of

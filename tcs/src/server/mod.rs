@@ -80,7 +80,7 @@
 //! | `listening` | `INFO` | `listeners`, `max_connections` |
 //! | `the server does not listen` | `ERROR` | `error` with its causes |
 //! | `connected`, after the handshakes | `DEBUG` | `local_addr`, if there is one |
-//! | `closing the connection` | `DEBUG` | `reason`: the [`Rejection`](crate::Rejection) that the peer is told, if the framing can carry it |
+//! | `closing the connection` | `DEBUG` | `reason`: the [`Rejection`](crate::Rejection), which is sent to the peer if the framing can carry it |
 //! | `answered with a rejection` | `DEBUG` | `reason`, with the name of the setting if it was a limit |
 //! | `a connection is rejected` | `DEBUG` | `peer`, `reason` |
 //! | `closing the connection without a message` | `INFO` | `reason` |
@@ -99,9 +99,10 @@
 //!
 //! # Metrics
 //!
-//! With the feature `metrics`, servers and [channels](crate::client#logging-and-metrics) publish metrics through the crate `metrics`. Install a recorder for
-//! `metrics` 0.24, such as `metrics-exporter-prometheus` 0.18, before you call `bind()`, [`listen()`](Server::listen) or `run()`, and
-//! before you create a channel. The metrics of all servers in a program add up, and so do those of all channels.
+//! With the feature `metrics`, servers and [channels](crate::client#logging-and-metrics) publish metrics through the
+//! crate `metrics`. Install a recorder for `metrics` 0.24, such as `metrics-exporter-prometheus` 0.18, before you call
+//! `bind()`, [`listen()`](Server::listen) or `run()`, and before you create a channel. The metrics of all servers in a
+//! program add up, and so do those of all channels.
 //!
 //! | name | kind | meaning |
 //! |---|---|---|

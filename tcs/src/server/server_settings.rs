@@ -23,10 +23,11 @@ macro_rules! settings {
     ($($(#[$cfg:meta])? $field:ident: $ty:ty,)*) => {
         /// Settings of a [`ConcurrentServer`](crate::ConcurrentServer) from a file or the environment.
         ///
-        /// This type has the settings of the server that are plain data, each with the name of its method:
+        /// This type has the settings of the server that are plain data, each named like its method:
         /// [`address`](Server::address), [`max_connections`](Server::max_connections),
-        /// [`idle_timeout`](Server::idle_timeout), and so on. `docs/limits.md` lists them. Settings that are not given
-        /// keep their defaults. An unknown name is an error, whose text shows the name.
+        /// [`idle_timeout`](Server::idle_timeout), and so on ([all of
+        /// them](https://docs.rs/crate/tcs/latest/source/docs/limits.md)). Missing settings keep their defaults. An
+        /// unknown name is an error that shows the name.
         ///
         /// `ServerSettings` implements serde's `Deserialize`, so you can read it from any self-describing format, such
         /// as TOML, JSON or YAML, and make it a part of your own settings. [`from_env`](Self::from_env) reads
@@ -41,9 +42,9 @@ macro_rules! settings {
         /// | `push_overflow` | `"reject"`, `"close"` or `"drop_oldest"` |
         /// | `reuse_port` | `true` or `false` |
         ///
-        /// Listeners, handshakes and functions are set at the server. [`bind`](Server::bind) rejects values that make
-        /// no sense together, and zero, except for `port`, where zero selects a free port, and for `linger`,
-        /// `lame_duck` and `drain_timeout`, where zero means no wait.
+        /// Set listeners, handshakes and functions on the server itself. [`bind`](Server::bind) rejects inconsistent
+        /// values, and zero, except for `port`, where zero selects a free port, and for `linger`, `lame_duck` and
+        /// `drain_timeout`, where zero means no wait.
         ///
         /// # Examples
         ///
@@ -90,7 +91,7 @@ macro_rules! settings {
         }
 
         impl<P: ServerProtocol> ConcurrentServer<P> {
-            /// Sets all settings that are given. A later call for the same setting replaces its value.
+            /// Applies all settings that are present. A later call for the same setting replaces its value.
             pub fn settings(mut self, settings: &ServerSettings) -> Self {
                 let settings = settings.clone();
                 $($(#[$cfg])? if let Some(value) = settings.$field {
@@ -140,13 +141,13 @@ impl ServerSettings {
     /// Reads the environment variables that begin with a prefix: with `"GREET__"`, `GREET__MAX_CONNECTIONS` is
     /// `max_connections`.
     ///
-    /// The prefix should end with two underscores. With one, the prefix also matches a variable of Kubernetes: for a
-    /// Service named `greet`, it sets `GREET_PORT` to `tcp://10.0.0.1:7000`, which is an error.
+    /// End the prefix with two underscores. With one, it also matches a variable of Kubernetes: for a Service named
+    /// `greet`, it sets `GREET_PORT` to `tcp://10.0.0.1:7000`, which is an error.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Setting`](crate::ErrorKind::Setting) if such a variable does not name a setting, or its value is
-    /// invalid.
+    /// Returns [`ErrorKind::Setting`](crate::ErrorKind::Setting) if such a variable does not name a setting, or its
+    /// value is invalid.
     pub fn from_env(prefix: &str) -> Result<Self> {
         // No setting has a value that is not Unicode, so a value after a lossy conversion is an error as well.
         let text = |text: OsString| text.to_string_lossy().into_owned();

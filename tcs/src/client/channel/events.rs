@@ -243,7 +243,7 @@ impl<F: Framing> Channel<F> {
 impl<P: Contract + Pushes> Events<P> {
     /// Waits for the next event, which may borrow from this value.
     ///
-    /// There is no limit for the wait, because a server may have nothing to say for long.
+    /// The wait has no limit, because a server may push nothing for a long time.
     ///
     /// # Errors
     ///

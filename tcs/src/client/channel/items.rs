@@ -72,7 +72,7 @@ impl<F: Framing> Channel<F> {
     /// Sends a request of the protocol `P`, and returns the items of its streamed reply.
     ///
     /// The request is not sent again if it fails. Only a framing with ids ([`HasIds`]) has it, such as
-    /// [`Multiplexed`](crate::framing::Multiplexed): with others, a stream would hold up all calls after it. Use
+    /// [`Multiplexed`](crate::framing::Multiplexed): with others, a stream would delay all later calls. Use
     /// [`Connection::stream`](crate::Connection::stream) for them.
     ///
     /// # Errors

@@ -13,15 +13,15 @@ use tokio::sync::watch;
 use super::metrics::Metrics;
 use crate::{Error, panics::contain};
 
-/// The connections of a [`Channel`](crate::Channel), from [`Channel::state`](crate::Channel::state).
+/// The state of the connections of a [`Channel`](crate::Channel), from [`Channel::state`](crate::Channel::state).
 ///
-/// The numbers are for all connections to all addresses together. Except `connected`, they are totals since the
-/// channel was created.
+/// The numbers cover all connections to all addresses. Except `connected`, they are totals since the channel was
+/// created.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ChannelState {
-    /// The number of connections that are open now. The number is also 0 if no call has needed a connection yet, or if
-    /// all were idle.
+    /// The number of open connections. It is also 0 if no call has needed a connection yet, or if all were closed as
+    /// idle.
     pub connected: usize,
     /// The number of connections that were made.
     pub connects: u64,
@@ -32,10 +32,10 @@ pub struct ChannelState {
     pub failed_attempts: u64,
     /// The number of times that a request was sent again, or a second time by a [hedge](crate::Channel::hedge).
     pub retries: u64,
-    /// The number of times that the [budget](crate::Channel#retries) had no retry left. The call then returned its error,
-    /// whose text says so, or went on without its hedge.
+    /// The number of times that the [budget](crate::Channel#retries) had no retry left. The call then returned its
+    /// error, whose text says so, or continued without its hedge.
     pub retries_refused: u64,
-    /// Why the last attempt to connect has failed, or the last connection was lost. It stays when a later attempt
+    /// Why the last attempt to connect failed, or the last connection was lost. It remains when a later attempt
     /// succeeds: [`connected`](Self::connected) says whether there is a connection.
     pub last_error: Option<Arc<Error>>,
 }
