@@ -24,7 +24,10 @@
 //!   (`request_without_decode`).
 //! - A bound on the implementation ([`Library::bound`]) is one error at the type, and
 //!   rustc assumes the bound when it checks the rest. The bound has the user's hygiene, so the error does not mention
-//!   the macro (`state_of_rc`).
+//!   the macro (`state_of_rc`). Without type parameters, rustc would also report each trait that the bound implies, so
+//!   the bound is `for<'tcs> Type: State`, which rustc does not check, and a constant checks it once. A type with a
+//!   lifetime has no bound: rustc would take the bound as the only proof that a reference is `Send`, and then require
+//!   all references to have that very lifetime.
 //! - A future that is not `Send` is reported where it becomes the argument of the library's `send`, if that
 //!   call has one span and one context. Without `send`, rustc would report it at an `async` block with the calls of all
 //!   functions (`operation_future_not_send`).

@@ -1,6 +1,6 @@
 //! Writes the description of a module for clients, which the operation of the option `describe` returns.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote_spanned};
 use syn::{Attribute, Expr, ExprLit, Lit, Meta, Type, ext::IdentExt as _};
 
@@ -12,16 +12,18 @@ use crate::{
 
 /// Declares the constant that the operation returns, if the option is given.
 pub(super) fn description(options: &Options, operations: &Operations<'_>) -> Option<TokenStream> {
-    options.given(OptionName::Describe)?;
-    let json = describe(options, operations);
+    let option = options.given(OptionName::Describe)?;
+    let json = describe(options, operations, option);
     let span = Span::mixed_site();
     Some(quote_spanned!(span=> const __DESCRIPTION: &::core::primitive::str = #json;))
 }
 
-/// Returns the description in JSON.
-fn describe(options: &Options, operations: &Operations<'_>) -> String {
+/// Returns the description in JSON, without the operation that returns it, which is called `own`.
+fn describe(options: &Options, operations: &Operations<'_>, own: &Ident) -> String {
     let module = operations.module;
-    let described = operations.list.iter().map(|operation| {
+    let list = operations.list.iter();
+    let others = list.filter(|operation| operation.handler.function.sig.ident != *own);
+    let described = others.map(|operation| {
         let function = operation.handler.function;
         let arguments = operation.arguments.iter().map(|argument| {
             let name = text(&argument.name.unraw().to_string());
@@ -30,7 +32,7 @@ fn describe(options: &Options, operations: &Operations<'_>) -> String {
         let mut fields = vec![
             ("name", text(&operation.name)),
             ("docs", docs(&function.attrs)),
-            ("arguments", list(arguments)),
+            ("arguments", array(arguments)),
             ("reply", type_text(&function.output())),
         ];
         for (name, kind) in [("items", StreamKind::ITEMS), ("chunks", StreamKind::CHUNKS)] {
@@ -44,7 +46,7 @@ fn describe(options: &Options, operations: &Operations<'_>) -> String {
         ("docs", docs(module.attrs.iter().chain(&module.inner))),
     ];
     fields.extend(options.push.iter().map(|ty| ("events", type_text(ty))));
-    fields.push(("operations", list(described)));
+    fields.push(("operations", array(described)));
     object(fields)
 }
 
@@ -78,7 +80,7 @@ fn object(fields: impl IntoIterator<Item = (&'static str, String)>) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-fn list(values: impl Iterator<Item = String>) -> String {
+fn array(values: impl Iterator<Item = String>) -> String {
     format!("[{}]", values.collect::<Vec<_>>().join(","))
 }
 

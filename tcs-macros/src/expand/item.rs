@@ -114,13 +114,8 @@ fn items_at_client(options: &Options, operations: &Operations<'_>) -> TokenStrea
             ModuleItem::Other(item) => item.to_tokens(&mut kept),
         }
     }
-    let Options {
-        framing,
-        format,
-        push,
-        is_push,
-        ..
-    } = options;
+    let (framing, format) = (&options.framing, &options.format);
+    let (push, is_push) = (&options.push, &options.is_push);
     let messages = operations.list.iter().flat_map(|operation| {
         let arguments = operation.arguments.iter().map(|argument| &argument.ty);
         let stream = operation.stream.iter().flat_map(|stream| &stream.message);

@@ -266,8 +266,15 @@ fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
         Some(quote_spanned! {span=>
             #[doc = #text]
             #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
-            #[derive(Debug)]
             #vis #keyword #name {}
+
+            // A derive would match the value, which a type of the user with this name has.
+            #[automatically_derived]
+            impl ::core::fmt::Debug for #name {
+                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    f.write_str(::core::stringify!(#name))
+                }
+            }
 
             #[automatically_derived]
             impl #private::Contract for #name {

@@ -27,14 +27,7 @@ impl Requirement {
 }
 
 /// The implementation of the attribute's trait, whose bounds are the requirements on the types that a protocol keeps.
-///
-/// If a bound of the implementation does not hold, rustc reports that once, and assumes the bound in the rest of the
-/// code. This is the desired behaviour, with two exceptions:
-///
-/// - Without type parameters, rustc would also report each trait that the bound implies. So the bound is
-///   written as `for<'tcs> Type: State`, which rustc does not check, and a constant checks it once.
-/// - A type with a lifetime has no bound. rustc would take the bound as the only proof that a reference is `Send`, and
-///   then require all references to have that very lifetime.
+/// [`spans`](crate::spans) has the reasons for their form.
 pub(super) struct TraitImpl<'a> {
     model: &'a Model<'a>,
     ty: &'a ProtocolType<'a>,

@@ -106,14 +106,6 @@ impl Function {
         })
     }
 
-    /// Returns the parameters, without `self`, to change them.
-    pub(crate) fn parameters_mut(&mut self) -> impl Iterator<Item = &mut PatType> {
-        self.sig.inputs.iter_mut().filter_map(|input| match input {
-            FnArg::Typed(parameter) => Some(parameter),
-            FnArg::Receiver(_) => None,
-        })
-    }
-
     /// Returns the return type.
     pub(crate) fn output(&self) -> Type {
         match &self.sig.output {

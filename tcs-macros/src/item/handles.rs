@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens as _;
 use syn::{
-    Attribute, PathSegment, Type,
+    Attribute, FnArg, PathSegment, Type,
     ext::IdentExt as _,
     parse_quote,
     spanned::Spanned as _,
@@ -154,10 +154,10 @@ fn correct(
         errors,
     };
     let mut first = None;
-    for parameter in function.parameters_mut() {
-        handles.visit_type_mut(&mut parameter.ty);
-        if first.is_none() && handles.is_found {
-            first = Some((*parameter.ty).clone());
+    for input in &mut function.sig.inputs {
+        if let FnArg::Typed(parameter) = input {
+            handles.visit_type_mut(&mut parameter.ty);
+            first = first.or_else(|| handles.is_found.then(|| (*parameter.ty).clone()));
         }
     }
     first

@@ -81,11 +81,6 @@ impl<'a> Handler<'a> {
         }
     }
 
-    /// Reports the parameters that occur in no state.
-    pub(super) fn check_unused_params(&self, errors: &mut Errors) {
-        generics::check_unused(&self.unused_params, "`#[state]`", errors);
-    }
-
     /// Reports a handle of the protocol with this name that a plain `fn` cannot use, because each of its methods waits.
     pub(super) fn check_handles_can_wait(&self, protocol: &str, errors: &mut Errors) {
         if self.kind != CallKind::Sync {

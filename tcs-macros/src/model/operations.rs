@@ -168,7 +168,7 @@ fn resolve_operation<'a>(
         return None;
     }
     if options.side == Side::Server {
-        handler.check_unused_params(errors);
+        generics::check_unused(&handler.unused_params, "`#[state]`", errors);
     }
     let variant = variant?;
     if options.side == Side::Server {

@@ -63,7 +63,7 @@ impl<'a> ServerFunction<'a> {
         let reply = resolve_reply(function, errors);
         let kind = CallKind::resolve(function, options.given(OptionName::Blocking), errors);
         let handler = Handler::new(function, kind, parameters);
-        handler.check_unused_params(errors);
+        generics::check_unused(&handler.unused_params, "`#[state]`", errors);
         handler.check_handles_can_wait(&name.to_string(), errors);
         check_server_options(options, iter::once(function), errors);
         let mut streams = MessageStream::of_options(&StreamKind::ALL, options, errors);

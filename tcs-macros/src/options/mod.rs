@@ -102,11 +102,6 @@ impl Options {
             || is_given(OptionName::Server) && self.server.is_none()
     }
 
-    /// Returns those of the options that are given, as they are written.
-    pub(crate) fn given_of(&self, options: &[OptionName]) -> impl Iterator<Item = &Ident> {
-        options.iter().filter_map(|option| self.given(*option))
-    }
-
     /// Reports the options that are not possible under a module, or not under a function.
     pub(crate) fn check_places(&self, is_module: bool, errors: &mut Errors) {
         for (spec, word) in &self.given {
@@ -126,10 +121,8 @@ impl Options {
         for ty in types.into_iter().flatten() {
             IntoModule.visit_type_mut(ty);
         }
-        for expression in [&mut self.concurrent, &mut self.framing_value]
-            .into_iter()
-            .flatten()
-        {
+        let expressions = [&mut self.concurrent, &mut self.framing_value];
+        for expression in expressions.into_iter().flatten() {
             IntoModule.visit_expr_mut(expression);
         }
         if let Some(path) = &mut self.library.0 {
