@@ -8,8 +8,6 @@ mod errors;
 mod expand;
 #[path = "../../tcs-macros/src/item/mod.rs"]
 mod item;
-#[path = "../../tcs-macros/src/library.rs"]
-mod library;
 #[path = "../../tcs-macros/src/model/mod.rs"]
 mod model;
 #[path = "../../tcs-macros/src/options/mod.rs"]

@@ -89,7 +89,12 @@ impl View {
                 // As deep as the library reads.
                 deserializer.set_max_depth(128);
                 let value = serde_transcode::transcode(&mut deserializer, value::Serializer);
-                value.map_err(|error| error.to_string())
+                value.map_err(|error| match error.to_string().as_str() {
+                    "key must be a string" => {
+                        "JSON cannot show a key that is a list or a map".to_owned()
+                    }
+                    other => other.to_owned(),
+                })
             }
         };
         value.map(Some).map_err(|reason| {
@@ -166,6 +171,10 @@ mod tests {
         );
         let extension = view.show(b"\xd5\x05\x01\x02").expect("it is MessagePack");
         assert_eq!(extension, b"[5,[1,2]]");
+        let failure = view
+            .show(b"\x81\x91\x01\x02")
+            .expect_err("JSON has no such key");
+        assert!(failure.message.ends_with("a list or a map"), "{failure:?}");
         assert!(view.show(b"\xc1").is_err());
         assert!(view.show(&b"\x91".repeat(100_000)).is_err());
     }

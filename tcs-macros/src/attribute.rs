@@ -1,4 +1,4 @@
-//! One attribute, in the four steps of the crate.
+//! One attribute, in the four steps of the crate. It is apart from `lib.rs`, so that a fuzz target can have it.
 
 use std::env;
 
@@ -7,9 +7,9 @@ use quote::ToTokens as _;
 
 use crate::{
     errors::Errors,
-    item::Item,
-    model::{Model, describe::add_description, handles::check_handles},
-    options::{Options, Side},
+    item::{Item, correct_handles},
+    model::Model,
+    options::{OptionName, Options, Side},
 };
 
 /// An environment variable that rust-analyzer sets when it expands attributes. Without this variable, an editor
@@ -39,9 +39,11 @@ pub(crate) fn expand_attribute(side: Side, options: TokenStream, item: TokenStre
         let other = crate::expand::expand_other(&options, item);
         return errors.add_to(other, &private);
     };
-    check_handles(&options, &mut parsed, is_editor, &mut errors);
+    correct_handles(&options, &mut parsed, is_editor, &mut errors);
     if let Item::Module(module) = &mut parsed {
-        add_description(&options, module, &mut errors);
+        if let Some(option) = options.given(OptionName::Describe) {
+            module.add_description(option, &mut errors);
+        }
         options.move_into_module();
     }
     let model = Model::resolve(&options, &parsed, &mut errors);

@@ -69,9 +69,8 @@ impl Errors {
         self.left_to_rustc = true;
     }
 
-    /// Returns `true` if there is no error, so that the generated code may call the functions.
-    pub(crate) fn may_call_functions(&self) -> bool {
-        // A call of a function with an error would cause a further error.
+    /// Returns `true` if there is no error, not even one that rustc reports.
+    pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty() && !self.left_to_rustc
     }
 
@@ -89,9 +88,6 @@ impl Errors {
         });
         let errors = self.found.into_iter().map(Error::into_compile_error);
         // The path is first, because the item depends on the word, and rust-analyzer needs the path at one place.
-        let mut all = quote!(#(#completed)*);
-        all.extend(tokens);
-        all.extend(errors);
-        all
+        completed.chain([tokens]).chain(errors).collect()
     }
 }

@@ -3,19 +3,19 @@
 //! An attribute is expanded in four steps, none of which knows a later one:
 //!
 //! 1. `options` parses the options in the parentheses of the attribute.
-//! 2. `item` parses the function, or the module of functions, under the attribute.
+//! 2. `item` parses the function, or the module of functions, under the attribute. It corrects the handles of the
+//!    functions, and adds the operation of the option `describe`.
 //! 3. `model` checks both, and describes the protocol that they make.
 //! 4. `expand` writes the item again, and the type of that protocol.
 //!
 //! `attribute` performs these steps. Each step reports to `errors` and goes on, so that all errors in one item are
-//! reported together. `spans` makes errors of the compiler point at the user's code, `library` has the paths of `tcs`
-//! for generated code, and `syntax` answers questions about types and paths.
+//! reported together. `spans` makes errors of the compiler point at the user's code, and has the paths of `tcs` for
+//! generated code. `syntax` answers questions about types and paths.
 
 mod attribute;
 mod errors;
 mod expand;
 mod item;
-mod library;
 mod model;
 mod options;
 mod spans;

@@ -608,6 +608,7 @@ fn handle_is_named_after_its_protocol() {
         ("pub fn follow(push: Push<&str>) {}", 1),
         ("pub fn follow(push: Push<follow>) {}", 1),
         ("pub fn f(#[state] all: &Mutex<Vec<PushGroup<M>>>) {}", 1),
+        ("pub fn f() {} fn tell(all: &PushGroup<M>) {}", 1),
         // Another protocol.
         (
             "use super::Follow; pub fn follow(#[state] all: &PushGroup<Follow>) {}",
@@ -654,6 +655,8 @@ fn type_named_like_a_generated_one_is_refused_once() {
             1,
         ),
         ("struct Client; trait Protocol {} pub fn f() {}", 2),
+        ("struct Client; pub fn f(Reply: Client) {}", 2),
+        ("mod Contract {} union Reply { a: u8 } pub fn f() {}", 2),
         (
             "mod inner { pub struct Reply; } pub fn f() -> inner::Reply { inner::Reply }",
             0,

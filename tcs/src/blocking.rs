@@ -1,14 +1,13 @@
 //! Clients for programs without `async`.
 //!
-//! [`Connection`] and [`Channel`] are like their namesakes in the root of the crate, with methods that block their
-//! thread. They bring their own tokio runtime, so there is nothing to set up. The client of a [module of
-//! functions](crate::server_protocol) has its methods over both.
+//! [`Connection`] and [`Channel`] are like their namesakes in the crate root, but their methods block the thread. They
+//! have their own tokio runtime. The client of a [module of functions](crate::server_protocol) works over both.
 //!
-//! Their methods return an error of the kind [`Runtime`](crate::ErrorKind::Runtime) in `async` code, where they would
-//! stop all other tasks of the thread. On a thread that may block, they work: in
+//! In `async` code, where they would stop all other tasks of the thread, the methods return an error of the kind
+//! [`Runtime`](crate::ErrorKind::Runtime). They work on a thread that may block: in
 //! [`spawn_blocking`](tokio::task::spawn_blocking), [`block_in_place`](tokio::task::block_in_place), and protocol
-//! functions with the option `blocking` on a multi-threaded runtime. They can be dropped everywhere. In a future inside of
-//! [`unconstrained`](tokio::task::unconstrained), which looks like such a thread, tokio panics instead.
+//! functions with the option `blocking` on a multi-threaded runtime. They can be dropped everywhere. In a future inside
+//! of [`unconstrained`](tokio::task::unconstrained), which looks like such a thread, tokio panics instead.
 //!
 //! # What is missing
 //!
@@ -25,13 +24,11 @@
 //!
 //! # Threads
 //!
-//! A call runs on the thread that makes it. The connections of all channels are served by one thread, `tcs-blocking`. The
-//! function of [`on_connect`](crate::client::ChannelOptions::on_connect) is `async` here, too: it prepares a
-//! [`tcs::Connection`](crate::Connection). It runs on `tcs-blocking`, except that
-//! [`connect_blocking`](crate::client::ChannelOptions::connect_blocking) runs it for the first connection on the thread
-//! that calls it. It must not block: all channels would wait.
+//! One thread, `tcs-blocking`, drives the connections of all channels. It also runs the function of
+//! [`on_connect`](crate::client::ChannelOptions::on_connect), which is `async` and must not block. Only for the first
+//! connection, [`connect_blocking`](crate::client::ChannelOptions::connect_blocking) runs it on the calling thread.
 //!
-//! Do not use channels in a child process of `fork`: it has no copy of the thread that serves them.
+//! Do not use channels in a child process of `fork`, which has no copy of this thread.
 //!
 //! # Examples
 //!
@@ -75,7 +72,7 @@ use crate::{
     transport::Address,
 };
 
-/// A connection to a server, for any number of exchanges, one after the other.
+/// A connection to a server, for any number of exchanges, one at a time.
 ///
 /// This is [`tcs::Connection`](crate::Connection) without `async`. Each connection has a runtime of its own, with four
 /// descriptors. Between calls, nothing runs.
@@ -116,7 +113,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`ConnectOptions::connect_blocking`].
+    /// Returns the errors of [`ConnectOptions::connect_blocking`].
     pub fn connect(address: impl Into<Address>) -> Result<Self> {
         ConnectOptions::new().connect_blocking(address)
     }
@@ -136,8 +133,8 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`tcs::Connection::call`](crate::Connection::call), and [`Runtime`](crate::ErrorKind::Runtime) in
-    /// `async` code.
+    /// Returns the errors of [`tcs::Connection::call`](crate::Connection::call), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
     pub fn call<P>(&mut self, request: P::Request<'_>) -> Result<P::Value<'_>>
     where
         P: CallContract<Framing = F>,
@@ -150,7 +147,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call).
+    /// Returns the errors of [`call`](Self::call).
     pub fn exchange<P>(&mut self, protocol: P) -> Result<P::Output>
     where
         P: ClientProtocol<Framing = F>,
@@ -163,8 +160,8 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`tcs::Connection::upload`](crate::Connection::upload), and [`Runtime`](crate::ErrorKind::Runtime)
-    /// in `async` code.
+    /// Returns the errors of [`tcs::Connection::upload`](crate::Connection::upload), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
     pub fn upload<P>(&mut self, request: P::Request<'_>) -> Result<Upload<'_, P>>
     where
         P: CallContract<Framing = F> + Receives,
@@ -180,7 +177,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call).
+    /// Returns the errors of [`call`](Self::call).
     pub fn receive<'a, T, Format>(&'a mut self) -> Result<T>
     where
         T: Decode<'a, Format>,
@@ -189,7 +186,7 @@ impl<F: Framing> Connection<F> {
             .block_on("receive()", self.connection.receive())
     }
 
-    /// Like [`call`](Self::call), but takes the reply of one operation out of the type of all.
+    /// Like [`call`](Self::call), but extracts the reply of one operation from that of the module.
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     #[doc(hidden)]
     pub fn call_for<'c, P, T>(
@@ -208,7 +205,7 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code. The connection is closed all the same.
+    /// Returns [`Runtime`](crate::ErrorKind::Runtime) in `async` code. The connection is closed all the same.
     pub fn close(self) -> Result<()> {
         let Self {
             runtime,
@@ -236,7 +233,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
     ///
     /// # Errors
     ///
-    /// The errors of [`client::Upload::send`](crate::client::Upload::send), and
+    /// Returns the errors of [`client::Upload::send`](crate::client::Upload::send), and
     /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
     pub fn send<'a>(&mut self, chunk: P::Chunk<'a>) -> Result<()>
     where
@@ -255,7 +252,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
     ///
     /// # Errors
     ///
-    /// The errors of [`client::Upload::finish`](crate::client::Upload::finish), and
+    /// Returns the errors of [`client::Upload::finish`](crate::client::Upload::finish), and
     /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
     pub fn finish(self) -> Result<P::Value<'c>> {
         self.runtime.block_on("finish()", self.upload.finish())
@@ -267,7 +264,7 @@ impl ConnectOptions {
     ///
     /// # Errors
     ///
-    /// The errors of [`connect`](Self::connect), but [`Runtime`](crate::ErrorKind::Runtime) in `async` code, or if no
+    /// Returns the errors of [`connect`](Self::connect), but [`Runtime`](crate::ErrorKind::Runtime) in `async` code, or if no
     /// runtime can be created.
     pub fn connect_blocking<F: Framing>(
         &self,
@@ -319,7 +316,7 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`ChannelOptions::connect_blocking`].
+    /// Returns the errors of [`ChannelOptions::connect_blocking`].
     pub fn connect(address: impl Into<Address>) -> Result<Self> {
         ChannelOptions::new(address).connect_blocking()
     }
@@ -328,7 +325,7 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`tcs::Channel::call`](crate::Channel::call), and [`Runtime`](crate::ErrorKind::Runtime) in
+    /// Returns the errors of [`tcs::Channel::call`](crate::Channel::call), and [`Runtime`](crate::ErrorKind::Runtime) in
     /// `async` code.
     pub fn call<P>(&self, request: P::Request<'_>) -> Result<P::Owned>
     where
@@ -337,12 +334,12 @@ impl<F: Framing> Channel<F> {
         block_on("call()", self.0.call::<P>(request))
     }
 
-    /// Sends a request of the protocol `P` and returns the output of `process`, which gets the reply. The reply may
+    /// Sends a request of the protocol `P`, passes the reply to `process`, and returns the result. The reply may
     /// borrow.
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call).
+    /// Returns the errors of [`call`](Self::call).
     pub fn call_with<P, T>(
         &self,
         request: P::Request<'_>,
@@ -354,7 +351,7 @@ impl<F: Framing> Channel<F> {
         block_on("call_with()", self.0.call_with::<P, T>(request, process))
     }
 
-    /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the type of all.
+    /// Like [`call_with`](Self::call_with), but `process` extracts the reply of one operation from that of the module.
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     #[doc(hidden)]
     pub fn call_for<P, T>(
@@ -372,7 +369,7 @@ impl<F: Framing> Channel<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call).
+    /// Returns the errors of [`call`](Self::call).
     pub fn exchange<P>(&self, protocol: P) -> Result<P::Output>
     where
         P: ClientProtocol<Framing = F>,
@@ -393,7 +390,7 @@ impl<F: Framing> Channel<F> {
         Self(self.0.idempotent())
     }
 
-    /// Returns a clone that sends an idempotent request a second time if its reply takes long. See
+    /// Returns a clone that sends an idempotent request a second time if its reply is slow. See
     /// [`tcs::Channel::hedge`](crate::Channel::hedge).
     #[must_use]
     pub fn hedge(&self, delay: Duration) -> Self {
@@ -411,7 +408,7 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`connect`](Self::connect), but [`Runtime`](crate::ErrorKind::Runtime) in `async` code, or if no
+    /// Returns the errors of [`connect`](Self::connect), but [`Runtime`](crate::ErrorKind::Runtime) in `async` code, or if no
     /// runtime can be created.
     pub fn connect_blocking(self) -> Result<Channel<F>> {
         let channel = block_on("connect()", self.connect())?;
@@ -420,8 +417,8 @@ impl<F: Framing> ChannelOptions<F> {
 }
 
 impl<F: Framing> From<crate::Channel<F>> for Channel<F> {
-    /// New connections are served by the thread of all blocking channels. Connections that are open stay with the runtime
-    /// in which they were made.
+    /// New connections are served by the thread of all blocking channels. Connections that are open stay with the
+    /// runtime in which they were made.
     fn from(channel: crate::Channel<F>) -> Self {
         Self(channel)
     }

@@ -87,21 +87,21 @@ impl ConnectionInfo {
         self.retires
     }
 
-    /// Sets how long the peer of this connection may be silent, in place of
-    /// [`idle_timeout`](crate::server::Server::idle_timeout). It counts from the next wait for a request, and ends up to a
-    /// quarter of a second late.
+    /// Sets how long the peer of this connection may be silent, instead of
+    /// [`idle_timeout`](crate::server::Server::idle_timeout).
     ///
-    /// Use it for a peer that has logged in, or that only listens to events.
+    /// Use it for a peer that has logged in, or that only listens to events. The time counts from the next wait for a
+    /// request, and may end a quarter of a second late.
     pub fn set_idle_timeout(&self, limit: Duration) {
         self.conversation().set_idle_timeout(limit);
     }
 
-    /// Returns the time at which [`request_timeout`](crate::server::Server::request_timeout) ends for the function that
-    /// runs now. The function is dropped up to a quarter of a second later. Returns `None` without such a limit.
+    /// Returns the time at which [`request_timeout`](crate::server::Server::request_timeout) ends for the current
+    /// function, or `None` without such a limit. The function is dropped up to a quarter of a second later.
     ///
-    /// With [`Replies`](crate::protocol::Replies) and [`Requests`](crate::protocol::Requests), it moves with each
-    /// message. It is known in the function itself, not in a task or a thread that the function starts. A function that
-    /// never waits has none, because nothing can drop it. Calls that the function makes inherit it: they need not be told.
+    /// With [`Replies`](crate::protocol::Replies) and [`Requests`](crate::protocol::Requests), the deadline moves with
+    /// each message. It is known only in the function itself, not in a task or thread that the function starts. A
+    /// function that never waits has none. Calls that the function makes inherit the deadline.
     ///
     /// # Examples
     ///
@@ -144,8 +144,8 @@ impl ConnectionInfo {
         }
     }
 
-    /// Lets the conversations of the connection and of one of its requests have in common what belongs to the connection,
-    /// if one of them has begun. Only the conversation of the request may begin in between.
+    /// Lets the conversations of the connection and of one of its requests have in common what belongs to the
+    /// connection, if one of them has begun. Only the conversation of the request may begin in between.
     pub(crate) fn join_conversations(&self, request: &Self) {
         // A handle of either must reach the same queue, whichever was used first.
         match (self.open_conversation(), request.open_conversation()) {
@@ -168,13 +168,12 @@ impl ConnectionInfo {
         &self.server
     }
 
-    /// Runs a function that blocks its thread, without holding up other connections.
+    /// Runs a function that blocks its thread, without blocking other connections.
     ///
-    /// On a multi-threaded runtime, the function runs under [`tokio::task::block_in_place`], after
-    /// the replies to earlier requests are sent. At most
-    /// [`max_blocking`](crate::server::Server::max_blocking) run at the same time. On a current-thread
-    /// runtime, or without a runtime, the function runs in place and everything else waits. The
-    /// function may borrow. It runs to its end, whatever happens to the connection.
+    /// On a multi-threaded runtime, the function runs under [`tokio::task::block_in_place`], after the replies to
+    /// earlier requests are sent. At most [`max_blocking`](crate::server::Server::max_blocking) run at the same time.
+    /// On a current-thread runtime, or without a runtime, the function runs in place and everything else waits. The
+    /// function may borrow. It runs to completion, whatever happens to the connection.
     ///
     /// # Panics
     ///
@@ -183,13 +182,12 @@ impl ConnectionInfo {
     ///
     /// # Errors
     ///
-    /// Returns a rejection as *busy* if the call has waited longer than
-    /// [`max_queue_time`](crate::server::Server::max_queue_time) for the others. The function is then not called.
+    /// Returns a rejection as *busy*, without calling the function, if the call has waited longer than
+    /// [`max_queue_time`](crate::server::Server::max_queue_time) for others.
     ///
     /// # Cancel safety
     ///
-    /// If you drop the future before the function starts, it never runs. Once started, it runs to
-    /// its end.
+    /// If you drop the future before the function starts, it never runs. Once started, it runs to completion.
     pub async fn block<T>(&self, function: impl FnOnce() -> T) -> Result<T, Rejection> {
         self.server.blocking.run(function).await
     }
@@ -256,10 +254,11 @@ impl<'a, Session> Context<'a, Session> {
 /// Every parameter of a protocol function after the request, without a helper attribute, has such a type:
 /// [`&Peer`](Peer), [`&ConnectionInfo`](ConnectionInfo), [`SocketAddr`] (the peer's),
 /// [`Draining`](crate::protocol::Draining), a fact such as `&TlsInfo` or `UCred`, an [`Option`] of one of them, or your
-/// own. In a module of functions, write `#[context]` before such a parameter. Without it, a parameter is an argument of
-/// the request, unless it is a `&Peer` or a `&ConnectionInfo`. A type with this trait is never read
-/// from the request, even if it implements serde's traits: otherwise, any client could send one. This is not checked for
-/// a protocol with type parameters.
+/// own. In a module of functions, write `#[context]` before such a parameter, because it would otherwise be an argument
+/// of the request ([exceptions](macro@crate::server_protocol#a-module-of-functions)).
+///
+/// A type with this trait is never read from the request, even if it implements serde's traits: otherwise, any client
+/// could send one. This is not checked for a protocol with type parameters.
 ///
 /// # Examples
 ///

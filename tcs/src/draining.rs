@@ -10,23 +10,22 @@ use crate::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Tells a protocol function when its connection drains: the server is stopped, or the connection has reached
+/// Completes when the connection drains, because the server was stopped or the connection has reached
 /// [`max_connection_age`](crate::server::Server::max_connection_age).
 ///
-/// Take it as a parameter. A function that waits for long then returns early, in place of being aborted after
+/// Take it as a parameter to end a long wait early, instead of being aborted after
 /// [`drain_timeout`](crate::server::Server::drain_timeout). `.await` it, or use it in [`tokio::select!`] or
-/// [`tokio::time::timeout`]. It can be copied, and each copy can be awaited again. For collections of futures, use
-/// [`into_future`](IntoFuture::into_future). A function that computes can ask [`is_draining`](Self::is_draining).
+/// [`tokio::time::timeout`]. You can copy it, and await each copy again. For collections of futures, use
+/// [`into_future`](IntoFuture::into_future). A function that computes can call [`is_draining`](Self::is_draining).
 ///
-/// It is ready when the connection is told to finish. With [`lame_duck`](crate::server::Server::lame_duck), that is at
-/// the end of the phase: until then, peers are served as before. The health of the server is known earlier, by
-/// [`ServerHandle::is_stopping`](crate::server::ServerHandle::is_stopping). It is also ready if the server is aborted. A
-/// function that waits is then dropped as well, but one that computes or blocks is not. Without a server, as with
-/// [`ConnectionInfo::new`], it is never ready.
+/// With [`lame_duck`](crate::server::Server::lame_duck), the drain begins at the end of that phase;
+/// [`ServerHandle::is_stopping`](crate::server::ServerHandle::is_stopping) returns `true` earlier. `Draining` also
+/// completes if the server is aborted, which only a function that computes or blocks can notice. Without a server, as
+/// with [`ConnectionInfo::new`], it never completes.
 ///
 /// # Cancel safety
 ///
-/// Waiting is cancel safe: a connection that drains does so until it ends.
+/// Awaiting it is cancel safe.
 ///
 /// # Examples
 ///
@@ -48,7 +47,7 @@ use crate::{
 pub struct Draining<'a>(&'a ConnectionInfo);
 
 impl ConnectionInfo {
-    /// Tells when the connection drains, as the parameter [`Draining`] of a function does.
+    /// Returns a future that completes when the connection drains, as the parameter [`Draining`] of a function.
     pub const fn draining(&self) -> Draining<'_> {
         Draining(self)
     }

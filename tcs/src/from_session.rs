@@ -2,14 +2,14 @@
 
 use crate::{ConnectionInfo, FromContext, Rejection, protocol::ServerProtocol};
 
-/// A function parameter that is made of the states of a protocol, the session, and the connection.
+/// A function parameter that is created from the states of a protocol, the session, and the connection.
 ///
-/// Use it for a value that many functions need and only some peers have, such as the user who has logged in: the request
-/// of any other peer is rejected. `P` is the protocol, whose fields are the states. In a module of functions, `P` is
-/// `Protocol`, and the parameter needs `#[context]`.
+/// Use it for a value that many functions need and only some peers have, such as the logged-in user: requests of other
+/// peers are rejected. `P` is the protocol, whose fields are the states. In a module of functions, `P` is `Protocol`,
+/// and the parameter needs `#[context]`.
 ///
-/// Every type with [`FromContext`], which sees only the connection, implements this trait. A function that takes its
-/// session as `&mut` can only have parameters with `FromContext`, because no other can see the session at the same time.
+/// Every type that implements [`FromContext`], which sees only the connection, implements this trait. A function that
+/// takes its session as `&mut` can only have such parameters, because no other may borrow the session at the same time.
 ///
 /// # Examples
 ///
@@ -81,7 +81,7 @@ use crate::{ConnectionInfo, FromContext, Rejection, protocol::ServerProtocol};
     note = "any other parameter is `&Peer`, `&ConnectionInfo`, `SocketAddr`, or a type with `FromContext` or `FromSession`"
 )]
 pub trait FromSession<'a, P: ServerProtocol>: Sized {
-    /// Makes the value, or rejects the request. With `concurrent`, the session is in an [`Arc`](std::sync::Arc).
+    /// Creates the value, or rejects the request. With `concurrent`, the session is in an [`Arc`](std::sync::Arc).
     fn from_session(
         protocol: &'a P,
         session: &'a P::Session,

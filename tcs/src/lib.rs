@@ -33,50 +33,51 @@
 //! # }
 //! ```
 //!
-//! On a module of functions, [`#[server_protocol]`](macro@server_protocol#a-module-of-functions)
-//! makes one protocol of all of them, and a client with a method for each.
+//! Put the attribute on a module to serve [several functions](macro@server_protocol#a-module-of-functions) as one
+//! protocol, with a generated client that has a method for each.
 //!
-//! The root of the crate has what most programs need. The modules [`framing`], [`mod@format`],
-//! [`protocol`], [`server`], [`client`] and [`transport`] have the rest. [`server_protocol`](macro@server_protocol#parameters)
-//! shows what a function can do. The README, which is in the package, says what to consider in production, and the
-//! folder `examples` of the repository has whole programs.
+//! The crate root exports what most programs need; see the modules [`framing`], [`mod@format`], [`protocol`],
+//! [`server`], [`client`] and [`transport`] for the rest. The README lists what to consider in production, and the
+//! repository's `examples` folder has complete programs.
 //!
 //! # Terms
 //!
 //! | term | meaning |
 //! |---|---|
-//! | protocol | a type with [`ServerProtocol`] or [`ClientProtocol`], which the attributes implement: messages, and a function that processes them |
-//! | framing | how the byte stream is split into messages: [`LengthPrefixed`], unless you choose another [`Framing`] |
-//! | format | how a message is encoded: [`Plain`], unless you choose another one ([`Encode`], [`Decode`]) |
-//! | message | a request, a reply, a greeting, an event, an item or a chunk |
-//! | frame | a message with its length or delimiter |
-//! | control frame | a frame of [`LengthPrefixed`] or [`Multiplexed`] with a rejection in place of a message, or a *notice*, which readers may skip |
-//! | in flight | at a server: received and not answered; at a client: sent or queued, without a reply yet |
+//! | protocol | a type that implements [`ServerProtocol`] or [`ClientProtocol`], usually through an attribute: its messages, and a function that processes them |
+//! | framing | how the byte stream is split into messages; [`LengthPrefixed`] by default ([`Framing`]) |
+//! | format | how a message is encoded; [`Plain`] by default ([`Encode`], [`Decode`]) |
+//! | message | a request, reply, greeting, event, item or chunk |
+//! | frame | a message together with its length or delimiter |
+//! | control frame | a frame of [`LengthPrefixed`] or [`Multiplexed`] that carries a rejection, or a *notice*, which readers may ignore |
+//! | in flight | of a server's request: received but not answered; of a client's: queued or sent, without a reply yet |
 //! | exchange | one request and its reply |
-//! | channel | a client that many tasks share, with one or several connections that it makes again when they end: a [`Channel`] |
-//! | contract | what a client must know of a protocol: its messages, framing and format ([`Contract`](protocol::Contract)); the attributes implement it |
-//! | extractor | a parameter whose type takes its value from the connection: [`FromContext`](protocol::FromContext), [`FromSession`](protocol::FromSession) |
-//! | event | a message that the server sends without a request ([`Push`](protocol::Push)); a *member* of a [`PushGroup`](protocol::PushGroup) is a connection that receives its events |
-//! | item, chunk | one of several messages of a reply ([`Replies`](protocol::Replies)); one of several messages of a request ([`Requests`](protocol::Requests)) |
-//! | operation | a function of a module that is one protocol; each request names the operation that it calls |
-//! | idempotent | safe to execute more than once, as a function that only reads |
-//! | hedge | to send an idempotent request a second time, over another connection, if its reply takes long; the first reply is used |
-//! | rejection | the reason why a request gets no reply, or why the server closes the connection: a [`Rejection`] |
+//! | channel | a client that many tasks share and that reconnects: a [`Channel`] |
+//! | contract | what a client must know about a protocol: its messages, framing and format ([`Contract`](protocol::Contract)) |
+//! | extractor | a parameter type that takes its value from the connection: [`FromContext`](protocol::FromContext), [`FromSession`](protocol::FromSession) |
+//! | event | a message that the server sends without a request ([`Push`](protocol::Push)) |
+//! | member | a connection that receives the events of a [`PushGroup`](protocol::PushGroup) |
+//! | item, chunk | one message of a streamed reply ([`Replies`](protocol::Replies)); one message of a request in chunks ([`Requests`](protocol::Requests)) |
+//! | operation | one function of a module that is a protocol; each request names its operation |
+//! | idempotent | safe to execute more than once, such as a function that only reads |
+//! | hedge | to send an idempotent request again over another connection when its reply is slow; the first reply wins |
+//! | rejection | why a request gets no reply, or why the server closes the connection: a [`Rejection`] |
+//! | final rejection | a rejection that closes its connection, such as *going away* |
 //! | session | the data that a server keeps for one connection |
-//! | peer | the other end of a connection: a [`Peer`], with the *facts* that its transport knows of it, such as a certificate |
-//! | transport, listener, handshake | what carries the bytes; what accepts connections; what runs before the protocol, such as TLS: see [`transport`] |
-//! | final | a rejection that closes its connection, such as *going away* |
-//! | drop, abort | a function is dropped at the `.await` where it waits; a request or a connection is aborted without a reply |
-//! | drain | graceful shutdown, of a server or of a connection at its maximum age: requests in flight are answered, idle connections are closed |
-//! | lame duck | a server between its stop and its drain, which still serves, so that a balancer sees the stop |
-//! | backlog | the connections that the operating system has for a server that does not accept them yet |
-//! | PROXY header | the address of its client, which a balancer sends before the first byte of the protocol |
+//! | peer | the other end of a connection: a [`Peer`], with *facts* from its transport, such as a certificate |
+//! | transport | what carries the bytes: TCP, TLS, a Unix socket or your own ([`transport`]) |
+//! | listener, handshake | what accepts connections; what runs on one before the protocol, such as TLS |
+//! | drop, abort | a function is dropped at the `.await` where it waits; a request or connection is aborted without a reply |
+//! | drain | graceful shutdown of a server, or of a connection at its maximum age: requests in flight are answered, idle connections closed |
+//! | lame duck | a stopped server that keeps serving for a while, so that load balancers notice |
+//! | backlog | connections that the operating system holds until the server accepts them |
+//! | PROXY header | the client's address, which a load balancer sends before the first byte of the protocol |
 //!
 //! # How do I …
 //!
 //! | a protocol | |
 //! |---|---|
-//! | serve lines of text, for `nc` | `#[server_protocol(framing = tcs::framing::Lines)]`: see [`Lines`] |
+//! | serve lines of text, as for `nc` | `#[server_protocol(framing = tcs::framing::Lines)]`: see [`Lines`] |
 //! | serve binary messages | `fn f(request: &[u8]) -> Vec<u8>`; for structs, a [format](#features) such as `Postcard` |
 //! | share state, keep data for a connection | [parameters](macro@server_protocol#parameters) |
 //! | send my own types | [features](#features) |
@@ -87,11 +88,11 @@
 //! | use layers of `tower`, or serve a `tower::Service` | the module `protocol::tower`, with the feature `tower` |
 //! | close the connection after a reply, or send no reply | [`Response`] |
 //! | push or broadcast events | [conversations](protocol#conversations): [`Push`](protocol::Push), [`PushGroup`](protocol::PushGroup) |
-//! | reply with many messages | [`Response::many`] for an iterator, also in a plain `fn`; [`Replies`](protocol::Replies) for what waits, and in a module |
+//! | reply with many messages | [`Response::many`] for an iterator, also in a plain `fn`; [`Replies`](protocol::Replies) in an `async fn` or a module |
 //! | receive a request in chunks | [`Requests`](protocol::Requests); at a client [`Connection::upload`] |
-//! | not let a slow request hold up those after it | [`concurrent`](macro@server_protocol#requests-side-by-side), or the framing [`Multiplexed`](framing::Multiplexed) |
-//! | take a connection over, as tunnels do | [`Response::upgrade`] |
-//! | know that the peer has closed while a function waits | [`Closed`](protocol::Closed) |
+//! | keep a slow request from delaying later ones | [`concurrent`](macro@server_protocol#requests-side-by-side), or the framing [`Multiplexed`](framing::Multiplexed) |
+//! | take over a connection, as tunnels do | [`Response::upgrade`] |
+//! | detect that the peer has left while a function waits | [`Closed`](protocol::Closed) |
 //! | start TLS after a reply (STARTTLS) | [`Response::StartTls`] and [`Server::start_tls`](server::Server::start_tls); at a client `Connection::start_tls`, with the feature `tls` |
 //! | speak an existing protocol | [an example](protocol#an-existing-protocol), and the [table of framings](framing) |
 //! | write my own framing | [`Framing`](framing::Framing#examples) |
@@ -104,37 +105,36 @@
 //! | choose a server | [`ConcurrentServer`], [`IterativeServer`] or [`OnceServer`]: see the [table](server) |
 //! | limit sizes and times | [limits](#limits) |
 //! | hold many clients | [many connections](#many-connections) |
-//! | serve on the runtime of my program | [threads](#threads) |
-//! | know on which thread a function runs | [threads](#threads) |
+//! | serve on an existing runtime; know which thread runs a function | [threads](#threads) |
 //! | run a function that blocks | [the option `blocking`](macro@server_protocol#options) |
-//! | stop, on a signal or in a test (graceful shutdown) | [stopping](#stopping); with a last word, [`listen_until`](server::Server::listen_until) and [`stop_signal`](server::stop_signal) |
-//! | see metrics | [`ServerHandle::stats`](server::ServerHandle::stats) while it runs, and the [`Report`] when it has ended; [metrics](#metrics) |
-//! | read the log | [logging](#logging) |
+//! | shut down gracefully, on a signal or in a test | [stopping](#stopping); to send a last event first, [`listen_until`](server::Server::listen_until) with [`stop_signal`](server::stop_signal) |
+//! | see metrics | [metrics](server#metrics); [`ServerHandle::stats`](server::ServerHandle::stats) while it runs, and the [`Report`] when it has ended |
+//! | read the log | [logging](server#logging) |
 //! | know what happens on a panic | [panics](#panics) |
 //! | know what happens when a peer leaves | [what becomes of a function](server#what-becomes-of-a-function) |
-//! | know what a peer can do to me | [untrusted peers](#untrusted-peers) |
+//! | withstand untrusted peers | [untrusted peers](#untrusted-peers) |
 //! | serve TLS | [`transport`]: `Tls`, with the feature `tls` |
 //! | require client certificates, and read them | `Tls::require_client_certificates`, `TlsInfo` |
 //! | replace a certificate while the server runs | `Tls::reload` |
-//! | serve a Unix socket, or several listeners at a time | [`transport`] |
-//! | accept from a transport of my own | [`Listener`](transport::Listener) |
+//! | serve a Unix socket, or several listeners at once | [`transport`] |
+//! | accept connections of my own transport | [`Listener`](transport::Listener) |
 //! | run code before the first byte of the protocol | [`Handshake`](transport::Handshake) |
-//! | limit what one client can ask | for each address, `max_request_rate_per_address` and other [limits](#limits); for each user or connection, [`FromSession`](protocol::FromSession) or a [`Middleware`](protocol::Middleware), which see the session |
+//! | limit each client | for each address, `max_request_rate_per_address` and other [limits](#limits); for each user or connection, [`FromSession`](protocol::FromSession) or a [`Middleware`](protocol::Middleware), which see the session |
 //! | reject unknown peers | [`on_accept`](server::Server::on_accept); by their requests, a [`Middleware`](protocol::Middleware) or [`FromContext`] |
-//! | stay useful with too many requests | [`max_queue_time`](server::Server::max_queue_time), and [Overload](https://docs.rs/crate/tcs/latest/source/docs/overload.md) |
+//! | stay responsive under overload | [`max_queue_time`](server::Server::max_queue_time), and [Overload](https://docs.rs/crate/tcs/latest/source/docs/overload.md) |
 //! | log as JSON | `examples/json_logs.rs` |
 //! | see all of this in one program | `examples/production_server.rs` |
-//! | end a function that runs for long when the server stops | [`Draining`](protocol::Draining) |
-//! | know the client behind a balancer | `ProxyHeader` in [`transport`], with the feature `proxy` |
-//! | run under systemd, in a container, behind a balancer; restart without downtime | [stopping](#stopping), and [Running a server](https://docs.rs/crate/tcs/latest/source/docs/deploy.md) |
+//! | end a long-running function when the server stops | [`Draining`](protocol::Draining) |
+//! | know the client behind a load balancer | `ProxyHeader` in [`transport`], with the feature `proxy` |
+//! | run under systemd, in a container, behind a load balancer; restart without downtime | [stopping](#stopping), and [Running a server](https://docs.rs/crate/tcs/latest/source/docs/deploy.md) |
 //!
 //! | a client | |
 //! |---|---|
-//! | call from the tasks of an application, also after the server was restarted | [`Channel`] |
+//! | call from many tasks, and reconnect after a restart of the server | [`Channel`] |
 //! | call from threads, without `async` | [`blocking`] |
 //! | send one request and exit | [`Client`] |
 //! | send requests without waiting for each reply | [`Pipeline`], [`Channel`] |
-//! | call a module of functions in production | its `Client::over` a [`Channel`]: see [this example](client::ChannelOptions::on_connect), which logs in |
+//! | call a module of functions in production | `Client::over` a [`Channel`], as in [this example](client::ChannelOptions::on_connect), which logs in |
 //! | log in, or receive the greeting, on each new connection | [`ChannelOptions::on_connect`](client::ChannelOptions::on_connect) |
 //! | share one connection that is already open | [`Connection::into_channel`], which does not reconnect |
 //! | use several servers, or several connections | [`address`](client::ChannelOptions::address), [`connections`](client::ChannelOptions::connections) of [`ChannelOptions`](client::ChannelOptions) |
@@ -143,65 +143,64 @@
 //! | cancel a call | drop its future, with [`Multiplexed`](framing::Multiplexed) and functions that run [side by side](macro@server_protocol#requests-side-by-side) |
 //! | receive pushed events | [`Channel::subscribe`], [`Connection::next_event`] |
 //! | receive a streamed reply | [`Connection::stream`], [`Channel::stream`] |
-//! | try again | a [`Channel`] does, if the request was not executed; [`Channel::idempotent`], and [`Channel::hedge`] with it, if it is safe to execute more than once |
+//! | retry | a [`Channel`] does if the request was not executed; for idempotent requests, also [`Channel::idempotent`] and [`Channel::hedge`] |
 //! | know whether a failed request was executed, and what to do | [`Error::execution`], and its [table](Error#what-to-do) |
-//! | see whether connecting fails, and why | [`Channel::state`], [`Channel::watch`]; [metrics](#metrics) |
+//! | see whether connecting fails, and why | [`Channel::state`], [`Channel::watch`]; [metrics](client#logging-and-metrics) |
 //! | see whether the server answers | a call with a [`deadline`](Channel::deadline) |
 //! | know how long a call can take | [the steps of a call](Channel#how-long-a-call-can-take) |
 //! | connect over TLS with a private root or a certificate of my own | `ClientTls` in [`transport`], with the feature `tls` |
 //! | connect over TLS or to a Unix socket | an [`Address`](transport::Address) `tls://host:port` or `unix:/path` |
 //! | connect over a transport of my own | [`ChannelOptions::over`](client::ChannelOptions::over), [`Connection::over`] |
-//! | put layers of `tower` around the calls | `Channel::service`, with the feature `tower` |
+//! | wrap calls in layers of `tower` | `Channel::service`, with the feature `tower` |
 //! | test code that calls a server | [a stub](macro@server_protocol#tests-without-the-server) |
 //!
 //! # Choosing a client
 //!
 //! | client | connections | in flight | for |
 //! |---|---|---|---|
-//! | [`Channel`] | one or several, made again when they end | many, from many tasks | an application |
-//! | [`Connection`] | one, kept open | 1, or many with a [`Pipeline`] | one task; a protocol with a state for each connection |
+//! | [`Channel`] | one or several; reconnects | many, from many tasks | an application |
+//! | [`Connection`] | one, kept open | 1, or many with a [`Pipeline`] | one task; a protocol with state for each connection |
 //! | [`Client`] | one for each exchange | 1 | a command, an occasional request |
 //!
-//! To send a request and receive its reply, use [`call`](Connection::call).
-//! [`exchange`](Connection::exchange) is for a [`ClientProtocol`], which also processes the reply.
+//! Use [`call`](Connection::call) to send a request and receive its reply, and [`exchange`](Connection::exchange) for a
+//! [`ClientProtocol`], which also processes the reply.
 //!
-//! For every channel whose functions wait, use the framing [`Multiplexed`]: its replies come in any order. A protocol
+//! If functions wait, use the framing [`Multiplexed`] for channels: its replies may arrive in any order. A protocol
 //! with a session also needs [`concurrent`](macro@server_protocol#requests-side-by-side).
 //!
 //! # Threads
 //!
-//! Each connection is a task. It calls its function for one request after the other, unless the protocol has
-//! [`concurrent`](macro@server_protocol#requests-side-by-side) or [`Multiplexed`]. Functions of different
-//! connections run in parallel, on the worker threads of the runtime.
+//! Each connection is a task that processes its requests one at a time, unless the protocol has
+//! [`concurrent`](macro@server_protocol#requests-side-by-side) or [`Multiplexed`]. Functions of different connections
+//! run in parallel on the worker threads of the runtime.
 //!
 //! | function | runs |
 //! |---|---|
-//! | `fn` | on a worker thread, to its end. Other tasks of that thread wait, so it should return within about a millisecond |
-//! | `async fn` | on a worker thread; after an `.await`, it may continue on another one |
+//! | `fn` | to completion on a worker thread. Other tasks of that thread wait, so return within about a millisecond |
+//! | `async fn` | on a worker thread; after an `.await`, possibly on another one |
 //! | with the option `blocking` | on a thread that may block ([`block_in_place`]). On a current-thread runtime, everything else waits |
 //!
-//! `run()` and `start()` create a multi-threaded runtime. To serve on a runtime that your program has, await
-//! [`listen()`](server::Server::listen), or [`bind()`](server::Server::bind) and spawn `listen()`, as in the example
-//! above. The runtime needs I/O and time ([`enable_all`]). A program can run several servers on one runtime.
+//! `run()` and `start()` create a multi-threaded runtime. To serve on an existing runtime, await
+//! [`listen()`](server::Server::listen), or call [`bind()`](server::Server::bind) and spawn `listen()` as in the
+//! example above. The runtime needs I/O and time ([`enable_all`]), and can run several servers.
 //!
 //! # Stopping
 //!
-//! `run()` handles signals: Ctrl-C and SIGTERM stop the server, and a second signal ends it immediately. The other
-//! methods handle no signals, except [`listen_until_signal`](server::Server::listen_until_signal).
-//! [`start()`](server::Server::start) serves on another thread until the program stops it, for programs that are
-//! not `async`. A [`ServerHandle`](server::ServerHandle) or a future
-//! ([`listen_until`](server::Server::listen_until)) stops a server from your code.
+//! `run()` and [`listen_until_signal`](server::Server::listen_until_signal) handle signals: Ctrl-C and SIGTERM stop the
+//! server, and a second signal ends it immediately. The other methods install no signal handler. Stop their server with
+//! a [`ServerHandle`](server::ServerHandle), or with a future ([`listen_until`](server::Server::listen_until)).
+//! [`start()`](server::Server::start) is for programs that are not `async`: it serves on another thread.
 //!
-//! A server that is stopped drains: it accepts no more connections, sends *going away* to idle ones,
-//! waits up to a second for the rest of a started frame, and answers the requests in flight. After
-//! [`drain_timeout`](server::Server::drain_timeout), it aborts the rest. Idle connections are closed immediately,
-//! without waiting for their peers to close, unless something is unread ([`linger`](server::Server::linger)).
-//! `listen()` then returns the [`Report`], which counts the requests and the connections by their outcome.
+//! A stopped server drains. It accepts no more connections, closes idle ones with *going away*, waits up to a second
+//! for the rest of a frame that has begun, and answers the requests in flight. After
+//! [`drain_timeout`](server::Server::drain_timeout), it aborts what is left. `listen()` then returns the [`Report`],
+//! which counts requests and connections by outcome. Idle connections close immediately, without waiting for their
+//! peers, unless they have unread data ([`linger`](server::Server::linger)).
 //!
-//! Behind a balancer, set [`lame_duck`](server::Server::lame_duck): a server that is stopped then continues to serve for
-//! this time, so that the balancer sees the stop before the listeners close. The server goes through these phases:
+//! Behind a load balancer, set [`lame_duck`](server::Server::lame_duck): the stopped server then keeps serving for this
+//! time, and the balancer notices the stop before the listeners close. A server has these phases:
 //!
-//! | phase | begins | connections | [`ServerHandle::is_stopping`](server::ServerHandle::is_stopping) | [`Draining`](protocol::Draining) of functions |
+//! | phase | begins | new connections | [`ServerHandle::is_stopping`](server::ServerHandle::is_stopping) | [`Draining`](protocol::Draining) of functions |
 //! |---|---|---|---|---|
 //! | serving | when it listens | are accepted | `false` | not ready |
 //! | lame duck | when it is stopped | are accepted | `true` | not ready |
@@ -210,10 +209,9 @@
 //!
 //! # Limits
 //!
-//! Every wait for a peer and every buffer has a limit. The documentation of each setting has its default. What exceeds a
-//! limit is rejected with a text that names the setting, if the framing can carry it.
-//! [docs/limits.md](https://docs.rs/crate/tcs/latest/source/docs/limits.md) has tables of the defaults with their reasons,
-//! and how you tell that a limit was reached.
+//! Every wait for a peer and every buffer has a limit. A request that exceeds one is rejected with a text that names
+//! the setting, if the framing can carry it. [docs/limits.md](https://docs.rs/crate/tcs/latest/source/docs/limits.md)
+//! lists the defaults with their reasons, and how to tell that a limit was reached.
 //!
 //! | limits of | settings |
 //! |---|---|
@@ -226,39 +224,32 @@
 //!
 //! # Many connections
 //!
-//! To hold more than 1,024, raise [`max_connections`](server::Server::max_connections), and raise the descriptor limit
-//! (`ulimit -n`, or `LimitNOFILE` of systemd) above it. A connection that waits for a request has no buffers and takes
-//! about 1.3 KB ([measured](https://docs.rs/crate/tcs/latest/source/docs/performance.md)), in addition to the socket of
-//! the operating system. Connections that are idle for more than 300 s are closed, unless you set `idle_timeout(None)`.
+//! To hold more than 1,024 connections, raise [`max_connections`](server::Server::max_connections), and raise the
+//! descriptor limit (`ulimit -n`, or systemd's `LimitNOFILE`) above it. A connection that waits for a request holds no
+//! buffers and takes about 1.3 KB ([measured](https://docs.rs/crate/tcs/latest/source/docs/performance.md)), plus the
+//! operating system's socket. A connection that is idle for 300 s is closed, unless you set `idle_timeout(None)`.
 //!
 //! # Untrusted peers
 //!
-//! | a peer can | what limits it |
-//! |---|---|
-//! | open connections and leave them idle | a quarter of `max_connections` for each address; `idle_timeout`; [`AtCapacity::EvictIdle`](server::AtCapacity::EvictIdle) |
-//! | send slowly, or stop in the middle of a message | `frame_timeout` |
-//! | send large messages | `max_frame_len` for each connection, and `memory_budget` for all together; memory grows only as bytes arrive |
-//! | send short messages that claim much, or nest deeply | in the serde formats, 128 levels, and no more elements than bytes |
-//! | read slowly, or not at all | `write_timeout`, and 2 s for a large reply beyond `memory_budget`; a connection stops processing while 64 KiB wait to be sent |
-//! | send requests without a pause | 100 µs at a time, then other connections run; `max_request_rate_per_address` |
-//! | send requests that take long | `request_timeout` for a function that waits; each connection has one request at a time, or as many as `concurrent` says; `max_in_flight_per_address` |
-//! | are too many for the server | `max_queue_time`: see [Overload](https://docs.rs/crate/tcs/latest/source/docs/overload.md) |
-//! | speak another protocol | HTTP, TLS, SSH, Redis and PROXY headers are [detected](framing::Framing#other-protocols), unless the framing has [`Detection::OFF`](framing::Detection::OFF), as `Codec` does |
-//! | cause log lines | at `INFO` and above, one for each message and second: [logging](#logging) |
-//! | put control characters into your terminal | `Display` of errors and the log escape them; [`Rejection::text`] does not |
-//! | read or change the traffic, or pretend to be another | nothing: use TLS, and authenticate in your protocol |
+//! By default, every wait for a peer and every buffer has a [limit](#limits), one address cannot take all connections,
+//! and a peer that sends without a pause does not starve others. Nothing is encrypted or authenticated by default: use
+//! TLS, and authenticate in your protocol. If clients may send more requests than the server can process, set
+//! [`max_queue_time`](server::Server::max_queue_time).
+//! [SECURITY.md](https://docs.rs/crate/tcs/latest/source/SECURITY.md) lists who can send what, what protects the
+//! server, and what does not.
 //!
 //! # Rejecting requests
 //!
 //! | where | write | the [kind](RejectionKind) of the rejection |
 //! |---|---|---|
-//! | in the function | `Err(error)` | [`Error`](RejectionKind::Error) with the text of `error`. A [`Rejection`] is sent as its text only, and its kind is lost |
+//! | in the function | `Err(error)` | [`Error`](RejectionKind::Error) with the text of `error`. Of a [`Rejection`], only the text is sent, not the kind |
 //! | before the function | a parameter whose [`FromContext`] returns a [`Rejection`] | that of the [`Rejection`] |
 //! | in a [`ServerProtocol`] that you implement | `Err(rejection)` | that of the [`Rejection`] |
 //!
-//! [`LengthPrefixed`] and [`Multiplexed`] send a rejection in a control frame. With any other framing, the connection closes once the
-//! earlier replies are sent, unless the rejection is an [`Err` of the function](#an-err-of-the-function). To send a
-//! message of your protocol instead, use [`reject_with`](macro@server_protocol#custom-rejection-messages).
+//! [`LengthPrefixed`] and [`Multiplexed`] send a rejection in a control frame. With any other framing, the server sends
+//! the earlier replies and closes the connection, unless the rejection is an [`Err` of the
+//! function](#an-err-of-the-function). To send a message of your protocol instead, use
+//! [`reject_with`](macro@server_protocol#custom-rejection-messages).
 //!
 //! ## An `Err` of the function
 //!
@@ -275,8 +266,8 @@
 //!
 //! ## What the client and the report say
 //!
-//! With [`LengthPrefixed`] and [`Multiplexed`], the client's error has the kind [`Rejected`](ErrorKind::Rejected) and the
-//! [`Rejection`]:
+//! With [`LengthPrefixed`] and [`Multiplexed`], the client's error has the kind [`Rejected`](ErrorKind::Rejected) and
+//! contains the [`Rejection`]:
 //!
 //! | event | kind of the rejection | [`execution`](Error::execution) | in the [`Report`] |
 //! |---|---|---|---|
@@ -287,28 +278,29 @@
 //! | the request is invalid | [`BadRequest`](RejectionKind::BadRequest) | [`NotExecuted`](Execution::NotExecuted) | `rejected` |
 //! | the server is busy | [`Busy`](RejectionKind::Busy) | [`NotExecuted`](Execution::NotExecuted) | `rejected` |
 //!
-//! With other framings, the report is the same. The client's error has the kind [`Closed`](ErrorKind::Closed) and the
-//! execution [`Unknown`](Execution::Unknown), except for an `Err`, as above. `examples/rejections.rs` prints all cases.
+//! With other framings, the report is the same, but the client's error has the kind [`Closed`](ErrorKind::Closed) and
+//! the execution [`Unknown`](Execution::Unknown), except for an `Err`, as above. `examples/rejections.rs` prints all
+//! cases.
 //!
 //! # Errors
 //!
-//! The functions of this library return an [`Error`]. It has a [`kind`](Error::kind), and an
-//! [`execution`](Error::execution), which says whether a request that failed was executed.
-//! [`is_retryable`](Error::is_retryable) says whether to send it again, and
-//! [`is_connection_lost`](Error::is_connection_lost) whether to connect again. [`Error`] has a table of all cases.
+//! The functions of this library return an [`Error`]. Its [`kind`](Error::kind) says what went wrong, and
+//! [`execution`](Error::execution) whether the failed request was executed. Use [`is_retryable`](Error::is_retryable)
+//! to decide whether to send it again, and [`is_connection_lost`](Error::is_connection_lost) whether to reconnect.
+//! [What to do](Error#what-to-do) lists all cases.
 //!
-//! An error on one connection of a server is sent to its peer, logged with `tracing`, and affects no other
-//! connection: see [`server`](server#what-each-error-ends).
+//! A server sends the error of a connection to its peer and logs it with `tracing`. [Other
+//! connections](server#what-each-error-ends) are not affected.
 //!
 //! # Panics
 //!
-//! A panic in a protocol function fails its request. The peer receives *failed*, and the message of the panic is
-//! logged, not sent. The connection closes if its framing cannot report a failure, or if the protocol has a session,
-//! which may be half changed, and no `concurrent`. Other connections are not affected. A `std::sync::Mutex` that the
-//! function had locked is poisoned. If you build with `panic = "abort"`, a panic ends the process.
+//! If a protocol function panics, its request fails: the peer receives *failed*, and the panic message is logged, not
+//! sent. The connection closes if its framing cannot report the failure. It also closes if the protocol has a session
+//! but no `concurrent`, because the session may be half changed. Other connections are not affected. A
+//! `std::sync::Mutex` that the function had locked is poisoned. With `panic = "abort"`, a panic ends the process.
 //!
-//! Before the panic is logged, the panic hook of your program runs. The default hook writes the message to stderr as it
-//! is, with what it quotes of a peer. A hook of your own can escape it:
+//! Your program's panic hook runs before the panic is logged. The default hook writes the message to stderr without
+//! escaping what it quotes from a peer. Your own hook can escape it:
 //!
 //! ```
 //! std::panic::set_hook(Box::new(|panic| {
@@ -318,113 +310,31 @@
 //! }));
 //! ```
 //!
-//! If the log is enough, the hook can leave out the text, or do nothing.
+//! The hook may also do nothing, because the library logs the panic.
 //!
 //! # Cancel safety
 //!
-//! Each `async fn` documents what dropping its future does. In short: a dropped server closes its
-//! listener and aborts its connections. A [`call`](Connection::call) that is dropped or has timed out takes no reply from
-//! another: its request is not sent, or its reply is dropped. A request that was sent is still executed, and the requests
-//! after it on the same connection wait for it. With [`Multiplexed`], it is cancelled instead. A server drops a protocol
-//! function that waits if its peer leaves or a limit passes: see [what becomes of a
-//! function](server#what-becomes-of-a-function).
+//! The documentation of each `async fn` says what dropping its future does. In short:
 //!
-//! # Logging
-//!
-//! The library logs with `tracing`. It installs no subscriber: install one, such as
-//! `tracing_subscriber::fmt().init()`.
-//!
-//! | level | events |
-//! |---|---|
-//! | `ERROR` | a server that cannot listen, panics, replies that cannot be sent, no descriptors for a new connection |
-//! | `WARN` | limits that the system lowers, a server that is full (`max_connections`), requests that a stop aborts |
-//! | `INFO` | the start, the stop with its report, connections that are closed without telling the peer why |
-//! | `DEBUG` | each connection, all other rejections, idle connections, peers of other protocols |
-//!
-//! These names do not change without a note in `CHANGELOG.md`:
-//!
-//! | span or event | level | fields |
-//! |---|---|---|
-//! | span `connection`, around the events of a connection | `INFO` | `peer`; `id`, as [`ConnectionInfo::id`] |
-//! | span `handshake`, around those of its handshakes | `INFO` | `peer`, as it was accepted; `id` |
-//! | `listening` | `INFO` | `listeners`, `max_connections` |
-//! | `the server does not listen` | `ERROR` | `error` with its causes |
-//! | `connected`, after the handshakes | `DEBUG` | `local_addr`, if there is one |
-//! | `closing the connection` | `DEBUG` | `reason`: the [`Rejection`] that the peer is told, if the framing can carry it |
-//! | `answered with a rejection` | `DEBUG` | `reason`, with the name of the setting if it was a limit |
-//! | `a connection is rejected` | `DEBUG` | `peer`, `reason` |
-//! | `closing the connection without a message` | `INFO` | `reason` |
-//! | `disconnected` | `DEBUG` | `reason`, such as `the peer has closed`; `requests`, `bytes_received`, `bytes_sent`; `events`, if it could be pushed to; `seconds` since it was accepted |
-//! | `a handshake has failed` | `INFO` | `peer`, as the last handshake has left it; `reason` |
-//! | `the processing of a request panicked` | `ERROR` | `panic`: the text |
-//! | `stopped` | `INFO`, or `WARN` if requests were aborted | `report` |
-//! | span `channel`, around the events of a connection of a [`Channel`] | `INFO` | `server` |
-//! | `cannot connect; trying again` | `WARN`, at the first of several attempts | `error` |
-//! | `connected again` | `INFO` | `peer`; `failures` |
-//! | `connection lost with calls in flight` | `INFO` | `peer`, `reason` |
-//!
-//! A server logs an event that a peer can cause once per second at `INFO` and above. In between, it logs further events
-//! with this message at `DEBUG`, and the next line has their number as `left_out`. Requests are not logged one by one,
-//! because that would cost each of them time even when it is off. [Count](server::ServerHandle::stats) them, or wrap the
-//! protocol in [`TraceRequests`](protocol::TraceRequests).
-//!
-//! Control characters in the text of peers, and of your own errors, are escaped: no field contains a line feed or an
-//! escape sequence.
-//!
-//! # Metrics
-//!
-//! With the feature `metrics`, servers and channels publish metrics through the crate `metrics`. The library installs no
-//! recorder: install one, such as that of `metrics-exporter-prometheus` 0.18 (it must be one for `metrics` 0.24), before
-//! you call `bind()`, [`listen()`] or `run()`, and before you make a channel. The metrics of several servers in a program
-//! add up, and so do those of channels.
-//!
-//! | name | kind | is |
-//! |---|---|---|
-//! | `tcs_connections_open` | gauge | connections that are open |
-//! | `tcs_connections_accepted_total` | counter | accepted connections |
-//! | `tcs_connections_ended_total` | counter | ended connections, by `outcome`: `closed` or `aborted`, as in the [`Report`] |
-//! | `tcs_connection_duration_seconds` | histogram | the time from the accept of a connection to its end |
-//! | `tcs_handshakes_failed_total` | counter | connections whose handshake has failed |
-//! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
-//! | `tcs_requests_received_total` | counter | received requests |
-//! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
-//! | `tcs_calls_total` | counter | requests whose parameters were taken or whose function was called, by `outcome`: `served`, `failed`, `rejected`, `panicked`, or `dropped` before the function returned |
-//! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call. The wait for a permit of `max_blocking` is in the next one |
-//! | `tcs_request_duration_seconds` | histogram | the time from the call of the function until its reply is encoded or it is dropped, with its waits; not if it panics |
-//! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`] |
-//! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
-//! | `tcs_sent_bytes_total` | counter | bytes of frames that were sent |
-//! | `tcs_events_total` | counter | pushed events, by `outcome`: `sent` or `dropped`, as in the [`Report`] |
-//! | `tcs_buffer_bytes` | gauge | what large buffers and queues of events have of the `memory_budget` |
-//! | `tcs_client_connections_open` | gauge | connections of channels that are open |
-//! | `tcs_client_connects_total` | counter | attempts to connect, by `outcome`: `connected` or `failed` |
-//! | `tcs_client_connections_lost_total` | counter | connections that ended while calls were in flight |
-//! | `tcs_client_calls_total` | counter | calls, by `outcome`: `answered` or `failed`, with their retries |
-//! | `tcs_client_retries_total` | counter | requests that were sent again |
-//! | `tcs_client_call_duration_seconds` | histogram | the time from a call to its reply, with all waits and retries |
-//!
-//! The totals and gauges of servers are published once per second, so requests do not pay for them. Those of channels are
-//! published when they change, and have no labels but `outcome`. `tcs_calls_total` and
-//! `tcs_request_duration_seconds` have the label `operation` if the protocol is a module. Only the two durations are
-//! recorded for each request, which takes two looks at the clock, and one for each read. What happens to a reply after
-//! it is encoded changes nothing in `tcs_calls_total`. So a call with the option `concurrent` was *served* even if its
-//! framing cannot carry the reply, and its request has *failed*.
-//!
-//! Without the feature, [`ServerHandle::stats`](server::ServerHandle::stats) has the totals and gauges as plain numbers:
-//! `examples/prometheus.rs` serves them as text.
+//! - A dropped server closes its listener and aborts its connections.
+//! - A [`call`](Connection::call) that is dropped or times out never takes the reply of another call. If its request
+//!   was sent, the server still executes it, later requests on the same connection wait for it, and its reply is
+//!   dropped. With [`Multiplexed`], the request is cancelled instead.
+//! - A server drops a function that waits if its peer leaves or a limit passes: see [what becomes of a
+//!   function](server#what-becomes-of-a-function).
 //!
 //! # Features
 //!
-//! No feature is enabled by default. Each adds the crates that it needs.
+//! No feature is enabled by default.
 //!
 //! | feature | adds |
 //! |---|---|
 //! | `json`, `postcard`, `messagepack`, `protobuf` | the formats in the table below |
 //! | `codec` | [`framing`]`::Codec`, which makes any codec of `tokio_util` a framing and a format |
-//! | `metrics` | [metrics](#metrics) of servers and channels |
+//! | `metrics` | metrics of [servers](server#metrics) and [channels](client#logging-and-metrics) |
 //! | `tls` | TLS: [`transport`]`::Tls` for servers; `ClientTls` and addresses `tls://host:port` for clients |
 //! | `self-signed` | `transport::create_self_signed`, a certificate for development |
-//! | `proxy` | `transport::ProxyHeader`, for a server behind a balancer |
+//! | `proxy` | `transport::ProxyHeader`, for a server behind a load balancer |
 //! | `serde` | [`server`]`::ServerSettings`: the settings of a server from a file or the environment |
 //! | `stream` | streamed replies and pushed events of clients as `futures_core::Stream` |
 //! | `systemd` | `transport::systemd_sockets`, and `notify_systemd` of a server |
@@ -461,10 +371,9 @@
 //!
 //! # What is not stable
 //!
-//! Before 1.0, a change of the second version number may break programs. `CHANGELOG.md` lists the
-//! changes, and `WIRE.md` specifies each framing and each format; both are in the package. The reserved
-//! kinds of control frames may get a meaning, and the others will not change. The
-//! hidden module `__private` is only for the attributes.
+//! Before 1.0, a new second version number may break programs. `CHANGELOG.md` lists the changes, and `WIRE.md` specifies
+//! each framing and format. Reserved kinds of control frames may get a meaning; the others will not change. The hidden
+//! module `__private` is for the attributes only.
 //!
 //! [`ClientProtocol`]: protocol::ClientProtocol
 //! [`Decode`]: format::Decode
@@ -500,6 +409,7 @@
 pub mod blocking;
 mod blocking_permits;
 mod buffer;
+mod checks;
 pub mod client;
 mod codel;
 mod context;
@@ -510,8 +420,6 @@ mod error;
 pub mod format;
 pub mod framing;
 mod from_session;
-mod limit;
-mod macro_support;
 mod middleware;
 #[cfg(test)]
 mod models;
@@ -530,7 +438,7 @@ mod text;
 pub mod transport;
 
 #[doc(hidden)]
-#[path = "private.rs"]
+#[path = "macro_support/mod.rs"]
 pub mod __private;
 
 pub use client::{channel::Channel, connection::Connection, one_shot::Client};

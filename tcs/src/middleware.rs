@@ -10,24 +10,24 @@ use crate::{
 
 /// Code that runs around the function of a protocol `P`, for [`wrap`].
 ///
-/// The method receives each request with its context, and calls the inner protocol or rejects the request. Implement it
-/// for every `P: ServerProtocol`, or for one protocol to read its requests and replies. It is an `async fn` with the
-/// lifetime `'a` as below, so it may wait, and requests and replies may borrow.
+/// Its method receives each request with its context, and calls the inner protocol or rejects the request. Implement it
+/// for every `P: ServerProtocol`, or for one protocol to read its requests and replies. Copy the signature with the
+/// lifetime `'a` from the example: requests and replies may borrow.
 ///
-/// An `Err` is a rejection, such as one of [`FromContext`](crate::protocol::FromContext). An `Err` that the function itself
-/// returns is a reply. A reply may not be `Send`, so do not wait while you hold one.
+/// An `Err` is a rejection, as in [`FromContext`](crate::protocol::FromContext). An `Err` of the function itself is a
+/// reply. A reply may not be `Send`, so do not hold one across an `.await`.
 ///
 /// # Cancel safety
 ///
 /// The future is dropped like that of the function: see [`server`](crate::server#what-becomes-of-a-function).
 ///
-/// Do not drop the future of the inner protocol before its end, as a timeout does, if the protocol has a session: it may
-/// be half changed, and no rejection says so. Set
-/// [`request_timeout`](crate::server::Server::request_timeout), which also closes the connection.
+/// If the protocol has a session, do not drop the future of the inner protocol before its end, as a timeout does: the
+/// session may be half changed. Set [`request_timeout`](crate::server::Server::request_timeout) instead, which also
+/// closes the connection.
 ///
 /// # Examples
 ///
-/// A limit of the requests in flight, for any protocol. Those beyond it are rejected as *busy*:
+/// Limits the requests in flight of any protocol, and rejects others as *busy*:
 ///
 /// ```
 /// use tcs::{
@@ -68,7 +68,7 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A log of one protocol, whose requests are text:
+/// Logs the requests of one protocol:
 ///
 /// ```
 /// # use std::time::Instant;
@@ -111,8 +111,9 @@ pub trait Middleware<P: ServerProtocol>: Send + Sync + 'static {
 
 /// A middleware that logs each request at `TRACE`, when its function has returned.
 ///
-/// The event `processed a request` has the fields `operation`, if the protocol is a module; `seconds`; and `rejection`, if
-/// there is one. Servers do not log requests without it, because that would cost each of them time even when it is off.
+/// The event `processed a request` has the fields `operation`, if the protocol is a module; `seconds`; and `rejection`,
+/// if there is one. Without it, servers do not log single requests, because even disabled logging would slow each of
+/// them down.
 ///
 /// ```
 /// # #[tcs::server_protocol]
@@ -149,8 +150,7 @@ impl<P: ServerProtocol> Middleware<P> for TraceRequests {
 /// middleware, which then runs first. Clients call it as [`Wrapped<P, M>`](Wrapped) or as `P`, which is the same to
 /// them.
 ///
-/// The middleware sees only requests. Those that cannot be decoded, or that a limit of the server rejects, do not reach
-/// it.
+/// Requests that cannot be decoded, or that a limit of the server rejects, do not reach the middleware.
 pub const fn wrap<P, M>(protocol: P, middleware: M) -> Wrapped<P, M>
 where
     P: ServerProtocol,

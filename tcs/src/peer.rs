@@ -52,7 +52,7 @@ impl Peer {
         self.addr
     }
 
-    /// Sets the socket address, such as that of the client of a balancer.
+    /// Sets the socket address, such as that of the client of a load balancer.
     pub fn set_addr(&mut self, addr: SocketAddr) {
         self.addr = Some(addr);
     }

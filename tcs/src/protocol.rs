@@ -1,15 +1,14 @@
 //! The traits of protocols.
 //!
-//! The attributes implement [`ServerProtocol`] and [`ClientProtocol`]. You can also implement them by hand,
-//! with [`Context`]. [`wrap`] adds code around the function of a protocol. A [`Contract`] names the messages of a
-//! protocol, for clients. [`CallContract`] and [`CallOwned`] are bounds of the methods that call it; you never
-//! implement these two.
+//! The attributes implement [`ServerProtocol`] and [`ClientProtocol`]; you can also implement them by hand. [`wrap`]
+//! runs a [`Middleware`] around the function of a protocol. A [`Contract`] names the messages of a protocol for
+//! clients. [`CallContract`] and [`CallOwned`] are bounds of the methods that call it; you never implement them.
 //!
 //! # An existing protocol
 //!
-//! Choose the [framing](crate::framing) of the protocol. For its greeting and its error messages, use the options
-//! `greeting` and `reject_with`. To close the connection or to send no reply, return a [`Response`](crate::Response).
-//! This is a part of SMTP, and `examples/greeting.rs` has more of it:
+//! Choose the [framing](crate::framing) of the protocol. Set its greeting and its error messages with the options
+//! `greeting` and `reject_with`. To close the connection or send no reply, return a [`Response`](crate::Response). This
+//! is a part of SMTP; `examples/greeting.rs` has more of it:
 //!
 //! ```
 //! use tcs::{Rejection, Response, framing::CrlfLines, server_protocol};
@@ -47,32 +46,32 @@
 //!
 //! # Conversations
 //!
-//! A function can do more than reply once. It takes a handle as a parameter:
+//! A function that does more than reply once takes a handle as a parameter:
 //!
 //! | parameter | option of the attribute | for |
 //! |---|---|---|
 //! | [`push: Push<Chat>`](Push) | `push = Event<'_>` | events; [`PushGroup`] sends one to many peers |
 //! | [`mut out: Replies<'_, Rows>`](Replies) | `replies = Row<'_>` | a reply of many messages, called items |
 //! | [`mut more: Requests<'_, Upload>`](Requests) | `requests = Chunk<'_>` | further messages of the request, called chunks, or a block of bytes |
-//! | [`closed: Closed<'_>`](Closed) | | knowing that the peer has closed |
-//! | [`draining: Draining<'_>`](Draining) | | knowing that the server stops |
+//! | [`closed: Closed<'_>`](Closed) | | noticing that the peer has closed |
+//! | [`draining: Draining<'_>`](Draining) | | noticing that the server drains |
 //!
-//! A function that has its items as an iterator returns [`Response::many`](crate::Response::many) in place of
-//! `Replies`, and need not be `async`. One that returns [`Response::upgrade`](crate::Response::upgrade) takes its
-//! connection over, as for a tunnel.
+//! If the items come from an iterator, a function can return [`Response::many`](crate::Response::many) instead of
+//! taking `Replies`, and need not be `async`. To take over the connection, as for a tunnel, return
+//! [`Response::upgrade`](crate::Response::upgrade).
 //!
-//! `Chat`, `Rows` and `Upload` are the protocols: the types that the attribute makes. Each has one type of events, one of
-//! items and one of chunks, in its format. A protocol that is written by hand implements [`Pushes`], [`Streams`] and
-//! [`Receives`], and takes the handles from [`ConnectionInfo`].
+//! `Chat`, `Rows` and `Upload` are protocols: the types that the attribute generates. Each has one type of events, one
+//! of items and one of chunks. A protocol that is written by hand implements [`Pushes`], [`Streams`] and [`Receives`],
+//! and takes the handles from [`ConnectionInfo`].
 //!
-//! The messages of a connection have an order. Replies come in the order of the requests (except with
-//! [`Multiplexed`](crate::framing::Multiplexed)), and items directly before the reply that ends them. Events come in the
-//! order in which they are pushed, when the connection waits for a function or for a request. So an event that a function
-//! pushes to its own connection comes after its reply, and after the replies to requests that had arrived by then.
+//! Replies are sent in the order of the requests (except with [`Multiplexed`](crate::framing::Multiplexed)), and items
+//! directly before the reply that ends them. Events are sent in the order in which they are pushed, when the connection
+//! waits for a function or for a request. An event that a function pushes to its own connection is therefore sent after
+//! its reply, and after the replies to requests that had arrived by then.
 //!
-//! With [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed), a client can
-//! tell replies, items and events apart. With other framings, they look the same, and the messages themselves must say what
-//! they are, as in text protocols. Messages that are values, as with `Codec`, are replies only.
+//! With [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed), a client
+//! can tell replies, items and events apart. With other framings, they look the same, and their content must tell them
+//! apart, as in text protocols. With `Codec`, there are replies only.
 //!
 //! ```
 //! use tcs::{
@@ -114,9 +113,9 @@
 //!
 //! # A format of your own
 //!
-//! A format is a type without values. Implement [`Encode`] and [`Decode`] for each type that is a message in it.
-//! Functions can then return the type. For functions that return a [`Response`](crate::Response) or a `Result`,
-//! implement [`ReplyValue`](crate::format::ReplyValue), which names what the client receives:
+//! A format is an empty type. Implement [`Encode`] and [`Decode`] for each type that is a message in it. If functions
+//! return a [`Response`](crate::Response) or a `Result`, implement [`ReplyValue`](crate::format::ReplyValue) too, which
+//! names the type that the client receives:
 //!
 //! ```
 //! use std::fmt::{Display, Write as _};
@@ -185,7 +184,7 @@
 //! # Testing
 //!
 //! A protocol function is an ordinary function, so you can call it: `greet("Ann")`, or `add(1, &state, &mut session,
-//! &Peer::unnamed())`. To test what is on the wire, serve one end of a pipe in memory:
+//! &Peer::unnamed())`. To test the bytes on the wire, serve one end of an in-memory pipe:
 //!
 //! ```
 //! use tcs::{OnceServer, framing::Lines, server_protocol};
@@ -212,14 +211,14 @@
 //! # }
 //! ```
 //!
-//! The feature `testing` has a kit for more: the module `testing` serves any server in memory, scripts its peers, and cuts
-//! connections at every byte.
+//! - [`Connection::over`] creates a client on the other end. Over TCP, `port(0)` selects a free port, as in the example
+//!   of the [crate]; without `async`, use [`start()`].
+//! - Run a function that takes part in a [conversation](#conversations) on a [`TestConnection`].
+//! - With the feature `testing`, the module `testing` serves any server in memory, scripts its peers, and cuts
+//!   connections at every byte.
 //!
-//! A function that takes part in a [conversation](#conversations) runs on a [`TestConnection`].
-//!
-//! [`Connection::over`] makes a client of the other end. Over TCP, `port(0)` selects a free port, as in the example
-//! of the [crate]; without `async`, use [`start()`]. To test a protocol, a framing or a format written by hand,
-//! create its inputs with [`ConnectionInfo::new`], [`Context::new`], [`Input::new`], [`Frame::new`](crate::format::Frame::new) and
+//! To test a protocol, a framing or a format written by hand, create its inputs with [`ConnectionInfo::new`],
+//! [`Context::new`], [`Input::new`], [`Frame::new`](crate::format::Frame::new) and
 //! [`Writer::new`](crate::format::Writer::new).
 //!
 //! [`Connection::over`]: crate::Connection::over
@@ -306,8 +305,7 @@ use crate::{
 /// }
 /// ```
 ///
-/// A reply that borrows from the request or the protocol has the lifetime of the exchange, which
-/// the method then names:
+/// If a reply borrows from the request or the protocol, name the lifetime of the exchange:
 ///
 /// ```
 /// # use tcs::{
@@ -372,9 +370,9 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// Default: `false`.
     const HAS_GREETING: bool = false;
 
-    /// Tells events from replies, for clients of framings that do not announce events, which are all but
-    /// [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed). Usually it is
-    /// [`Pushes::is_push`] of the same type. It need not be set for a protocol that pushes no events.
+    /// Distinguishes events from replies, for clients of framings that do not announce events: all except
+    /// [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed). If the
+    /// protocol pushes events, set it to [`Pushes::is_push`] of the same type.
     ///
     /// Default: `None`.
     const IS_EVENT: Option<fn(&[u8]) -> bool> = None;
@@ -397,12 +395,11 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     ///
     /// Default: `None`.
     ///
-    /// With such a message, the message is sent in place of the reply, and the connection stays open. Without one,
-    /// the connection closes once the earlier replies are sent, except after a
-    /// [`RejectionKind::Error`](crate::RejectionKind::Error): see
-    /// [an `Err` of the function](crate#an-err-of-the-function).
+    /// The message replaces the reply, and the connection stays open. Without a message, the server sends the earlier
+    /// replies and closes the connection, except after a [`RejectionKind::Error`](crate::RejectionKind::Error): see [an
+    /// `Err` of the function](crate#an-err-of-the-function).
     ///
-    /// [`Rejection::request`] returns the request, if the function has not seen it.
+    /// [`Rejection::request`] returns the request, if it never reached the function.
     ///
     /// After a final rejection ([`is_final`](crate::RejectionKind::is_final)), the connection closes.
     /// [`Response::ReplyAndClose`](crate::Response::ReplyAndClose) closes it in any case, and
@@ -416,36 +413,35 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
         None::<NoMessage>
     }
 
-    /// Processes one request. Returns its reply, or a rejection.
+    /// Processes one request, and returns its reply or a rejection.
     ///
-    /// You can write it as an `async fn`. A method that never waits can keep the return type that
-    /// is declared here, and return [`std::future::ready`] of its result.
+    /// You can write it as an `async fn`. A method that never waits can keep the return type that is declared here, and
+    /// return [`std::future::ready`] of its result.
     ///
-    /// The requests of one connection are processed in sequence, unless [`CONCURRENT`](Self::CONCURRENT) says otherwise,
-    /// those of several connections at the same time. A panic fails the request: the peer receives *failed*, and the payload is
-    /// logged. Unless [`Session`](Self::Session) is `()` or there is [`CONCURRENT`](Self::CONCURRENT), the connection
-    /// then closes, because the session may be half-changed.
+    /// Each connection processes one request at a time, unless [`CONCURRENT`](Self::CONCURRENT) is set. A panic fails
+    /// the request: the peer receives *failed*, and the payload is logged. The connection then closes, because the
+    /// session may be half changed, unless [`Session`](Self::Session) is `()` or [`CONCURRENT`](Self::CONCURRENT) is
+    /// set.
     ///
     /// # Cancel safety
     ///
-    /// A waiting future is dropped when its peer is gone, when a limit expires, or when the server
-    /// ends. For a table of the events, see [`server`](crate::server#what-becomes-of-a-function).
+    /// A waiting future is dropped when its peer leaves, when a limit expires, or when the server ends: see [what
+    /// becomes of a function](crate::server#what-becomes-of-a-function).
     fn process_request<'a>(
         &'a self,
         context: Context<'a, Self::Session>,
         request: Self::Request<'a>,
     ) -> impl Future<Output = Result<Self::Reply<'a>, Rejection>> + Send;
 
-    /// Whether a peer that closes its sending half is gone.
+    /// Whether a peer that closes its sending half is taken to have left.
     ///
     /// Default: `false`.
     ///
-    /// A peer that has closed its connection looks like one that has closed its sending half and
-    /// waits for its replies, as `nc -N` does. So by default, a waiting function continues for
-    /// [`half_close_timeout`](crate::server::Server::half_close_timeout). If this is `true`, the
-    /// function is dropped immediately, and nothing more is sent. Use it if no client of the protocol
-    /// half-closes and a function waits for an event that may never come, such as the next element
-    /// of a queue.
+    /// A peer that has closed its connection looks like one that has closed only its sending half and waits for its
+    /// replies, as `nc -N` does. By default, a waiting function therefore continues for
+    /// [`half_close_timeout`](crate::server::Server::half_close_timeout). If this is `true`, the function is dropped
+    /// immediately, and nothing more is sent. Use it if clients never half-close and a function waits for an event that
+    /// may never come, such as the next element of a queue.
     ///
     /// This does not compile with a framing whose requests end with a half-close
     /// ([`Framing::EXCHANGES`]).
@@ -453,34 +449,33 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
 
     /// Whether several requests of one connection are processed at the same time.
     ///
-    /// Default: with a framing that has [ids](Framing#ids), 128, without an order. With all others `None`: the requests of a
-    /// connection are processed in sequence. It has no effect on functions that never wait.
+    /// Default: 128 [unordered](Concurrency::unordered) requests with a framing that has [ids](Framing#ids), and `None`
+    /// with all others: one request at a time. It has no effect on functions that never wait.
     ///
-    /// Otherwise, each request has a copy of its bytes and a share of the session
-    /// ([`share_session`](Self::share_session)), and up to [`limit`](Concurrency::limit) functions run side by side in the
-    /// task of the connection. When that many are not answered, the connection takes no more requests, and reads up to
-    /// 64 KiB ahead.
+    /// Up to [`limit`](Concurrency::limit) functions run in the task of the connection. Each request has a copy of its
+    /// bytes and a share of the session ([`share_session`](Self::share_session)). At the limit, the connection takes no
+    /// more requests, and reads up to 64 KiB ahead.
     ///
-    /// A panic, or the end of [`request_timeout`](crate::server::Server::request_timeout), fails only its own request. If a
-    /// reply closes the connection, or a rejection that cannot be sent, no more requests are taken. In order, the functions after it are dropped, and so are
-    /// the replies of those that have returned: the client is told that these requests have *failed*, and the
-    /// [`Report`](crate::server::Report) counts them as *aborted*. [Unordered](Concurrency::unordered), the reply waits for
-    /// those in flight, and is the last one. Events that a function pushes to its own connection can come before its reply.
+    /// A panic, or the end of [`request_timeout`](crate::server::Server::request_timeout), fails only its own request.
+    /// After a reply that closes the connection, or a rejection that cannot be sent, no more requests are taken. In
+    /// order, later functions are dropped, and so are the replies of those that have returned: the client is told that
+    /// these requests have *failed*, and the [`Report`](crate::server::Report) counts them as *aborted*. Unordered, the
+    /// reply waits for those in flight, and is the last one. Events that a function pushes to its own connection may be
+    /// sent before its reply.
     ///
-    /// The items of a streamed reply ([`Replies`]) are sent when it is the turn of the reply. [`Requests`] reports an error,
-    /// because chunks are for the last request. Neither a framing whose messages are values (`Codec`) nor a function that
-    /// takes its connection over compiles with it.
+    /// The items of a streamed reply ([`Replies`]) are sent when it is the turn of the reply. [`Requests`] returns an
+    /// error, because chunks belong to the last request. A framing whose messages are values (`Codec`), or a function
+    /// that takes over its connection, does not compile with it.
     const CONCURRENT: Option<Concurrency> = if Self::Framing::HAS_IDS {
         Some(Concurrency::unordered(128))
     } else {
         None
     };
 
-    /// Returns the session for one more request, if several are processed at the same time
-    /// ([`CONCURRENT`](Self::CONCURRENT)): usually a clone of an [`Arc`].
+    /// Returns the session for another [concurrent](Self::CONCURRENT) request, usually a clone of an [`Arc`].
     ///
-    /// Default: `None`. Unless the session is `()`, the request then fails, or with a framing that has ids, requests are
-    /// processed in sequence.
+    /// Default: `None`. Unless the session is `()`, the request then fails; with a framing that has ids, requests are
+    /// processed one at a time instead.
     fn share_session(session: &Self::Session) -> Option<Self::Session> {
         let _ = session;
         None
@@ -488,9 +483,8 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
 
     /// Whether the future of [`process_request`](Self::process_request) may have to wait.
     ///
-    /// The attributes set `false` for functions that are neither `async` nor `blocking`. The server
-    /// then polls the future on the stack, where it costs nothing. If the future waits
-    /// nevertheless, it is dropped and its request fails.
+    /// The attributes set `false` for functions that are neither `async` nor `blocking`. The server then polls the
+    /// future on the stack, without cost. If the future waits nevertheless, it is dropped, and its request fails.
     #[doc(hidden)]
     const WAITS: bool = true;
 

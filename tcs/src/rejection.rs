@@ -6,19 +6,17 @@ use crate::text::{Escaped, MAX_SHOWN};
 
 /// The reason why a request or a connection was rejected.
 ///
-/// A server returns it from [`process_request`](crate::protocol::ServerProtocol::process_request) or
-/// [`FromContext`](crate::protocol::FromContext). A client finds it with
-/// [`Error::rejection`](crate::Error::rejection).
+/// At a server, [`process_request`](crate::protocol::ServerProtocol::process_request) or
+/// [`FromContext`](crate::protocol::FromContext) returns it. At a client, [`Error::rejection`](crate::Error::rejection)
+/// does.
 ///
-/// A framing with control frames ([`LengthPrefixed`](crate::framing::LengthPrefixed) and
-/// [`Multiplexed`](crate::framing::Multiplexed)) carries it. With any
-/// other framing, the peer receives the message of the protocol's
-/// [`reject_with`](crate::protocol::ServerProtocol::reject_with). Without that, the text of a
-/// [`RejectionKind::Error`] is sent as the reply, and any other kind closes the connection.
+/// [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed) carry it in a
+/// control frame. With any other framing, the peer receives the message of the protocol's
+/// [`reject_with`](crate::protocol::ServerProtocol::reject_with). Without that, the text of a [`RejectionKind::Error`]
+/// is sent as the reply, and any other kind closes the connection.
 ///
-/// `Display` shows the kind and the text, or for [`RejectionKind::Error`] the text alone. It escapes
-/// control characters, because the text may come from a peer, and shows the beginning of a text of more than 4,096
-/// bytes.
+/// `Display` writes the kind and the text, or for [`RejectionKind::Error`] only the text. It escapes control
+/// characters, because the text may come from a peer, and truncates a text to 4,096 bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rejection(Box<Inner>);
 
@@ -189,11 +187,11 @@ impl Rejection {
         &self.0.text
     }
 
-    /// Returns the bytes of the request that is rejected, up to 64 KiB of them.
+    /// Returns up to 64 KiB of the rejected request.
     ///
-    /// Only a protocol's [`reject_with`](crate::protocol::ServerProtocol::reject_with) gets them, for a request that
-    /// the function has not seen: so it can answer with the id of the request, or not at all, as for memcached's
-    /// `noreply`. They are
+    /// Only [`reject_with`](crate::protocol::ServerProtocol::reject_with) gets these bytes, for a request that never
+    /// reached the function. It can then answer with the id of the request, or not at all, as for memcached's
+    /// `noreply`. The bytes are
     ///
     /// - the message, if it cannot be decoded or the server is *busy*;
     /// - what has arrived of it, with its header, if it is too large or no valid frame.

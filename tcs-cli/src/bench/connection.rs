@@ -159,14 +159,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Appends the requests that are due.
     fn fill(&mut self) -> Result<Supply, Failure> {
         let is_one = self.run.has_one_exchange();
-        let depth = if is_one { 1 } else { self.run.plan.load.depth };
-        // As fast as it goes, requests are sent by the half of the depth: one by one, each would cost both ends a system
+        let most = if is_one {
+            1
+        } else {
+            self.run.plan.load.pipeline
+        };
+        // As fast as it goes, requests are sent by the half of the pipeline: one by one, each would cost both ends a system
         // call, and what is measured would be these.
-        if self.run.plan.load.rate.is_none() && self.in_flight.len() > depth / 2 {
+        if self.run.plan.load.rate.is_none() && self.in_flight.len() > most / 2 {
             return Ok(Supply::Later);
         }
         let now = self.run.elapsed();
-        while self.greeted && self.in_flight.len() < depth && !self.wire.is_full() {
+        while self.greeted && self.in_flight.len() < most && !self.wire.is_full() {
             let next = match self.taken.take() {
                 Some(due) => Next::Send(due),
                 None if is_one || self.run.is_stopped() || self.run.is_late() => Next::Done,

@@ -48,7 +48,7 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   tcs bench localhost:1234 --duration 10s hello
-  tcs bench localhost:1234 --framing lines --connections 50 --depth 16 PING
+  tcs bench localhost:1234 --framing lines --connections 50 --pipeline 16 PING
   tcs bench localhost:1234 --rate 5000 --json > a.json
   tcs bench compare a.json b.json";
 

@@ -15,7 +15,7 @@ pub(super) struct Report {
     pub(super) target: String,
     pub(super) framing: String,
     pub(super) connections: usize,
-    pub(super) depth: usize,
+    pub(super) pipeline: usize,
     pub(super) warm_up_seconds: f64,
     pub(super) timeout_seconds: f64,
     /// The rate that was asked for.
@@ -83,7 +83,7 @@ impl Report {
             target: plan.target.address.clone(),
             framing: plan.framing.to_string(),
             connections: plan.load.connections,
-            depth: plan.load.depth,
+            pipeline: plan.load.pipeline,
             warm_up_seconds: plan.load.warm_up().as_secs_f64(),
             timeout_seconds: plan.load.timeout.as_secs_f64(),
             target_rate: plan.load.rate,

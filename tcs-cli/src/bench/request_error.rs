@@ -75,7 +75,7 @@ impl RequestError {
                 "ask for fewer --connections or a lower --rate, or raise the server's limits"
             }
             Self::NotSent => {
-                "the server is slower than the --rate, or was not there: lower it, or add --connections or --depth"
+                "the server is slower than the --rate, or was not there: lower it, or add --connections or --pipeline"
             }
             Self::NoGreeting => {
                 "the server did not speak first in time: leave out --greeting, or raise --timeout"

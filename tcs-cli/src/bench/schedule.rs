@@ -11,11 +11,11 @@ pub(super) struct Load {
     /// Connections
     #[arg(short, long, value_name = "N", default_value = "10", value_parser = at_least_one)]
     pub(super) connections: usize,
-    /// Requests in flight on each connection
+    /// Send up to N requests of a connection before their replies
     ///
-    /// As fast as it goes, requests are sent when half of the depth is free.
+    /// As fast as it goes, requests are sent when half of them are answered.
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one)]
-    pub(super) depth: usize,
+    pub(super) pipeline: usize,
     /// Requests per second [default: as fast as it goes]
     ///
     /// They are those of all connections. Each is due at its time, whatever the server does, and its latency counts from
@@ -221,7 +221,7 @@ mod tests {
 
     const LOAD: Load = Load {
         connections: 2,
-        depth: 1,
+        pipeline: 1,
         rate: None,
         warm_up: None,
         timeout: Duration::from_secs(10),

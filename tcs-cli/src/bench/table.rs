@@ -69,8 +69,8 @@ fn heading(report: &Report) -> String {
         None => "as fast as it goes".to_owned(),
     };
     format!(
-        "{}: {} connection{plural}, depth {}, {rate}, {:.1} s",
-        report.target, report.connections, report.depth, report.seconds
+        "{}: {} connection{plural}, pipeline {}, {rate}, {:.1} s",
+        report.target, report.connections, report.pipeline, report.seconds
     )
 }
 

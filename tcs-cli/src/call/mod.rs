@@ -65,16 +65,10 @@ struct RequestOptions {
     #[arg(short, long, value_name = "NAME", conflicts_with = "hex")]
     operation: Option<String>,
     /// Send each request N times
-    #[arg(
-        short = 'n',
-        long,
-        value_name = "N",
-        default_value_t = 1,
-        hide_default_value = true
-    )]
+    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true)]
     repeat: u64,
     /// Send up to N requests before their replies
-    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true,
+    #[arg(short, long, value_name = "N", default_value_t = 1, hide_default_value = true,
         value_parser = clap::value_parser!(u16).range(1..))]
     pipeline: u16,
 }

@@ -64,7 +64,7 @@ pub(super) struct Faults {
     /// The number of bytes after which nothing is passed on.
     pub(super) stall_after: Option<u64>,
     /// Bytes per second.
-    pub(super) rate: Option<u64>,
+    pub(super) bandwidth: Option<u64>,
 }
 
 /// Random times that a seed repeats.

@@ -44,7 +44,7 @@ Examples:
   tcs proxy localhost:4321 localhost:1234 --delay 50ms --jitter 20ms --seed 7
   tcs proxy localhost:4321 localhost:1234 --cut-after down:100 --reset";
 
-/// Stand between a client and a server, and print what they say
+/// Pass on what a client and a server send, print it, and add faults
 #[derive(Debug, clap::Args)]
 #[command(after_help = DIRECTIONS, after_long_help = format!("{DIRECTIONS}\n\n{EXAMPLES}"), disable_help_flag = true)]
 pub(crate) struct Args {
@@ -90,7 +90,7 @@ struct FaultOptions {
     stall_after: Vec<Directed<u64>>,
     /// Pass on BYTES per second
     #[arg(long, value_name = "BYTES", value_parser = |text: &str| Directed::parse(text, bytes))]
-    rate: Vec<Directed<u64>>,
+    bandwidth: Vec<Directed<u64>>,
 }
 
 impl FaultOptions {
@@ -101,7 +101,7 @@ impl FaultOptions {
             jitter: self.jitter.unwrap_or_default(),
             cut_after: Directed::of(&self.cut_after, direction),
             stall_after: Directed::of(&self.stall_after, direction),
-            rate: Directed::of(&self.rate, direction),
+            bandwidth: Directed::of(&self.bandwidth, direction),
         }
     }
 }

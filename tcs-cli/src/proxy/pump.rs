@@ -204,7 +204,7 @@ impl<'a> Writing<'a> {
             return Ok(());
         }
         let mut rest = self.chunk.get(self.written..).unwrap_or_default();
-        let rate = self.faults.rate.map(|rate| rate.max(1));
+        let rate = self.faults.bandwidth.map(|rate| rate.max(1));
         if let Some(rate) = rate {
             sleep_until(self.next).await;
             let slice = usize::try_from(rate / SLICES).unwrap_or(usize::MAX).max(1);
@@ -335,9 +335,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rate_is_a_limit() {
+    async fn bandwidth_is_a_limit() {
         let (mut near, mut far) = pumped(Faults {
-            rate: Some(1000),
+            bandwidth: Some(1000),
             ..Faults::default()
         });
         let start = Instant::now();

@@ -46,7 +46,7 @@ async fn replies_are_printed_in_the_order_of_the_requests() {
         &address,
         "--file",
         file.path(),
-        "-n",
+        "--repeat",
         "50",
         "--pipeline",
         "9",
@@ -160,7 +160,7 @@ async fn multiplexed_streams_get_credit_and_large_replies_their_parts() {
             &address,
             "-f",
             "multiplexed",
-            "-n",
+            "--repeat",
             "2",
             "--pipeline",
             "2",
@@ -239,7 +239,7 @@ async fn limit_may_be_longer_than_the_clock() {
 #[tokio::test]
 async fn limit_goes_with_each_request() {
     let (listener, address) = listening().await;
-    let options = ["-f", "multiplexed", "--timeout", "5s", "-n", "2"];
+    let options = ["-f", "multiplexed", "--timeout", "5s", "--repeat", "2"];
     let process = tcs(&[&["call", &address][..], &options, &["Ann"]].concat());
     let (mut server, _) = within(listener.accept()).await.expect("it connects");
     for id in 1..=2 {

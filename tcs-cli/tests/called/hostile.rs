@@ -108,7 +108,7 @@ async fn stall_ends_at_the_limit() {
         &peer.address,
         "--timeout",
         "200ms",
-        "-n",
+        "--repeat",
         "300",
         "--pipeline",
         "300",
@@ -191,7 +191,15 @@ async fn parts_are_joined_up_to_the_limit() {
 #[tokio::test]
 async fn requests_without_replies_are_sent_at_once() {
     let (listener, address) = listening().await;
-    let process = tcs(&["call", &address, "--replies", "0", "-n", "9000000000", "x"]);
+    let process = tcs(&[
+        "call",
+        &address,
+        "--replies",
+        "0",
+        "--repeat",
+        "9000000000",
+        "x",
+    ]);
     let (mut server, _) = within(listener.accept()).await.expect("it connects");
     // Pings fill what takes them, unless they are read.
     let ping = [b"\x80\0\x10\0\x80".to_vec(), vec![b' '; 4095]].concat();
@@ -217,7 +225,7 @@ async fn items_give_no_more_time_to_another_request() {
     let options = [
         "-f",
         "multiplexed",
-        "-n",
+        "--repeat",
         "2",
         "--pipeline",
         "2",

@@ -171,7 +171,7 @@ async fn echo_and_reply_serve_every_connection() {
                 address,
                 "-f",
                 "multiplexed",
-                "-n",
+                "--repeat",
                 "3",
                 "--pipeline",
                 "3",

@@ -127,7 +127,7 @@ async fn redis_is_called() {
     assert_eq!(printed(ran(&array).await), ["2b 50 4f 4e 47"]);
     let failed = [&call[..], &["--fail-on", "-", "INCR key"]].concat();
     fails(&ran(&failed).await, 1, "the reply is an error");
-    let many = [&call[..], &["-n", "1000", "--pipeline", "50", "PING"]].concat();
+    let many = [&call[..], &["--repeat", "1000", "--pipeline", "50", "PING"]].concat();
     assert_eq!(printed(ran(&many).await), ["+PONG"; 1_000]);
     // A push: what is published reaches the one that subscribes.
     let framed = [&call[..], &["--follow", "SUBSCRIBE news"]].concat();

@@ -42,14 +42,14 @@ fn number(value: &Value) -> u64 {
 
 #[tokio::test]
 async fn bench_at_a_rate_counts_what_the_server_counts() {
-    for (framing, depth) in [("length-prefixed", "1"), ("multiplexed", "16")] {
+    for (framing, pipeline) in [("length-prefixed", "1"), ("multiplexed", "16")] {
         let tester = tester::<LengthPrefixed>(&gate());
         let ids = self::tester::<Multiplexed>(&gate());
         let server = match framing {
             "multiplexed" => start(ConcurrentServer::new(ids)).await,
             _ => start(ConcurrentServer::new(tester)).await,
         };
-        let options = ["--framing", framing, "--depth", depth];
+        let options = ["--framing", framing, "--pipeline", pipeline];
         let load = [
             "--rate",
             "2000",
@@ -76,7 +76,7 @@ async fn bench_at_a_rate_counts_what_the_server_counts() {
 #[tokio::test]
 async fn bench_as_fast_as_it_goes_counts_what_the_server_counts() {
     let server = start(ConcurrentServer::new(tester::<Lines>(&gate()))).await;
-    let load = ["--framing", "lines", "-n", "1001", "-c", "4", "-d", "8"];
+    let load = ["--framing", "lines", "-n", "1001", "-c", "4", "-p", "8"];
     let result = result(server.addr(), &load).await;
     let report = server.stopped().await;
     assert_eq!(number(&result["replies"]), 1001, "{result}");
@@ -240,7 +240,7 @@ async fn bench_counts_requests_whose_connection_is_lost() {
         "lines",
         "-c",
         "1",
-        "-d",
+        "-p",
         "4",
         "-n",
         "8",
@@ -395,7 +395,11 @@ async fn bench_says_what_to_do() {
             ["/nowhere", "No such file"],
         ),
         (vec![&nobody, "--rate", "0"], 2, ["--rate", "such as 5000"]),
-        (vec![&nobody, "--depth", "0"], 2, ["--depth", "from 1"]),
+        (
+            vec![&nobody, "--pipeline", "0"],
+            2,
+            ["--pipeline", "from 1"],
+        ),
         (
             vec![&nobody, "--duration", "10x"],
             2,

@@ -6,14 +6,13 @@ use syn::Generics;
 
 use super::names::variable;
 use crate::{
-    library::Library,
     model::{
         generics,
         handler::{CallKind, Handler, ParameterSource, Session},
         protocol_type::Field,
         server::ServerImpl,
     },
-    spans::{place_of, start_of},
+    spans::{Library, place_of, start_of},
     syntax::{bare, is_unsized, same_tokens},
 };
 
@@ -25,10 +24,10 @@ pub(super) fn call(
     library: &Library,
     server: &ServerImpl<'_>,
     handler: &Handler<'_>,
-) -> (TokenStream, TokenStream) {
+) -> (Vec<TokenStream>, TokenStream) {
     let ident = &handler.function.sig.ident;
     let span = place_of(ident);
-    let mut extractions = TokenStream::new();
+    let mut extractions = Vec::new();
     let session = handler.parameters.session();
     let lends_session = session.is_some_and(|session| session.mutability.is_some());
     let sources = handler.parameters.iter().enumerate();
@@ -60,7 +59,7 @@ pub(super) fn call(
             let span = start_of(ty);
             let name = format_ident!("framing_{position}", span = span);
             let private = library.module(span);
-            extractions.extend(quote_spanned! {span=>
+            extractions.push(quote_spanned! {span=>
                 let mut #name = #private::LentFraming::<Self::Framing>::take(info);
             });
             let changed = library.item("ChangedFraming", ty);
@@ -77,7 +76,7 @@ pub(super) fn call(
                     <#ty as #from_session<'exchange, Self>>::from_session(self, &*session, info)?
                 }
             };
-            extractions.extend(quote_spanned!(span=> let #name = #value;));
+            extractions.push(quote_spanned!(span=> let #name = #value;));
             name.to_token_stream()
         }
     });

@@ -8,7 +8,7 @@ use syn::{Expr, ReturnType, Type};
 
 use super::{
     call::function_call,
-    encoder::encoder,
+    encoder,
     options::{format, framing},
     protocol_type::{declare, message_item, or_unknown},
     trait_impl::{Requirement, TraitImpl},
@@ -59,7 +59,7 @@ struct ClientExpansion<'a> {
 
 impl ClientExpansion<'_> {
     /// Writes the items of the implementation.
-    fn items(&self, reply: &TokenStream, checks: &TokenStream) -> TokenStream {
+    fn items(&self, reply: &TokenStream, checks: &[TokenStream]) -> TokenStream {
         let (options, ty, span) = (self.options, &self.client.ty, self.span);
         let at_item = place_of(ty.item_name);
         let of_server = |item| self.of_server(item, None);
@@ -84,7 +84,7 @@ impl ClientExpansion<'_> {
             const HAS_GREETING: bool = #has_greeting;
 
             fn prepare_request(&self) -> impl #private::Encode<Self::Format> {
-                #checks
+                #(#checks)*
                 #prepare_request
             }
 
@@ -161,7 +161,7 @@ impl ClientExpansion<'_> {
         let encoder = self.request_encoder(request, request.to_token_stream());
         quote_spanned! {span=>
             #[allow(unused_imports, reason = "a protocol may have no field, or none by reference")]
-            use #private::FieldReference as _;
+            use #private::FieldValueFallback as _;
             #(let #names = #private::FieldValue(&self.#names).get();)*
             #encoder
         }
@@ -243,7 +243,7 @@ impl ClientExpansion<'_> {
         let types = quote_spanned!(start_of(reply)=> #sent<'_>, Self::Reply<'_>, Self::Format);
         Some(quote_spanned! {start_of(reply)=>
             #[allow(unused_imports, reason = "it is for replies that cannot be read")]
-            use #private::UnreadReply as _;
+            use #private::ReplyCheckFallback as _;
             #check::<#types>::assert();
         })
     }

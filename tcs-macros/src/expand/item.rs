@@ -7,11 +7,7 @@ use syn::{FnArg, Lit, Type, parse_quote};
 use super::in_clippy;
 use crate::{
     item::{Function, Module, ModuleItem},
-    model::{
-        describe::arguments,
-        operation_attrs::{is_operation_attr, written_stream},
-        parameter::is_ours,
-    },
+    model::{operation_attrs::is_operation_attr, operations::Operations, parameter::is_ours},
     options::{Options, Side},
     syntax::with_marks,
 };
@@ -66,14 +62,15 @@ pub(super) fn write_function(options: &Options, function: &Function) -> TokenStr
 /// only their bodies call.
 pub(super) fn write_module(
     options: &Options,
-    module: &Module,
+    operations: &Operations<'_>,
     generated: &TokenStream,
 ) -> TokenStream {
+    let module = operations.module;
     let (attrs, inner, vis) = (&module.attrs, &module.inner, &module.vis);
     let (keyword, ident) = (&module.keyword, &module.ident);
     let items = match options.side {
         Side::Server => items_at_server(options, module),
-        Side::Client => items_at_client(options, module),
+        Side::Client => items_at_client(options, operations),
     };
     let allowed = (options.side == Side::Client).then(
         || quote!(#[allow(dead_code, unused_imports, reason = "the operations are left out")]),
@@ -108,29 +105,23 @@ fn items_at_server(options: &Options, module: &Module) -> TokenStream {
 
 /// Writes the items that stay at a client: the types, and the private functions that a type, a message or an option
 /// names.
-fn items_at_client(options: &Options, module: &Module) -> TokenStream {
+fn items_at_client(options: &Options, operations: &Operations<'_>) -> TokenStream {
     let (mut kept, mut private) = (TokenStream::new(), Vec::new());
-    let Options {
-        framing,
-        format,
-        push,
-        is_push,
-        ..
-    } = options;
-    let mut named = quote!(#framing #format #push #is_push);
-    for item in &module.items {
+    for item in &operations.module.items {
         match item {
-            ModuleItem::Operation(function) => {
-                let arguments = arguments(function).map(|(_, ty)| ty);
-                let output = function.output();
-                let streams = ["replies", "requests"].map(|attr| written_stream(function, attr));
-                let streams = streams.iter().flatten();
-                named.extend(quote!(#(#arguments)* #output #(#streams)*));
-            }
+            ModuleItem::Operation(_) => {}
             ModuleItem::PrivateFunction(function) => private.push(function),
             ModuleItem::Other(item) => item.to_tokens(&mut kept),
         }
     }
+    let (framing, format) = (&options.framing, &options.format);
+    let (push, is_push) = (&options.push, &options.is_push);
+    let messages = operations.list.iter().flat_map(|operation| {
+        let arguments = operation.arguments.iter().map(|argument| &argument.ty);
+        let stream = operation.stream.iter().flat_map(|stream| &stream.message);
+        arguments.chain([&operation.reply]).chain(stream)
+    });
+    let named = quote!(#framing #format #push #is_push #(#messages)*);
     // A function that stays may name another one.
     while let Some(position) = private.iter().position(|function| {
         let is_named = |tokens| mentions(tokens, &function.sig.ident, false);

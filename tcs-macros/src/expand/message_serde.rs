@@ -9,9 +9,8 @@ use syn::{Index, Lifetime, Type, ext::IdentExt as _};
 
 use super::names::{applied, reply_type, request_type, request_variant, variable};
 use crate::{
-    library::Library,
     model::operations::{Argument, Operation},
-    spans::start_of,
+    spans::{Library, start_of},
     syntax::lifetimes::{self, DE},
 };
 
@@ -115,7 +114,7 @@ fn method(ty: &Type, item: &str, library: &Library, method: &str) -> TokenStream
 }
 
 /// Returns the name of an argument in a message.
-fn name_of(argument: &Argument) -> String {
+fn name_of(argument: &Argument<'_>) -> String {
     argument.name.unraw().to_string()
 }
 
@@ -130,7 +129,7 @@ fn arguments(operation: &Operation<'_>, library: &Library) -> TokenStream {
     let private = library.module(span);
     let (name, arguments) = (&operation.name, operation.arguments.iter());
     let ty = applied(&arguments_name(operation), operation.borrows(), DE);
-    let read_type = |argument: &Argument| lifetimes::unify(&argument.ty, DE);
+    let read_type = |argument: &Argument<'_>| lifetimes::unify(&argument.ty, DE);
     let types = arguments.clone().map(read_type);
     let names = arguments.clone().map(name_of);
     let positions: Vec<_> = (0..arguments.len()).map(Index::from).collect();

@@ -6,12 +6,9 @@ use syn::{Generics, Path};
 
 use super::protocol_type::or_unknown;
 use crate::{
-    library::Library,
-    model::{
-        generics::predicates,
-        message_stream::{MessageStream, StreamKind},
-    },
-    spans::{ident_at, start_of},
+    model::{generics::predicates, message::MessageStream},
+    options::StreamKind,
+    spans::{Library, ident_at, start_of},
 };
 
 /// Implements the trait of one kind of messages for the type `applied`, which has `generics`. `item_name` is the
@@ -20,6 +17,7 @@ use crate::{
 /// The implementation has no bounds on the types that the protocol keeps, because rustc would repeat their errors here.
 pub(super) fn implement(
     stream: &MessageStream,
+    is_push: Option<&Path>,
     library: &Library,
     item_name: &Ident,
     applied: &TokenStream,
@@ -35,13 +33,9 @@ pub(super) fn implement(
     let keyword = ident_at(item_name, "impl");
     let (impl_generics, ..) = generics.split_for_impl();
     let predicates = predicates(generics);
-    let is_push = match &stream.is_push {
-        Some(path) => Some(is_push(path, "is_push")),
-        None if kind == StreamKind::EVENTS => {
-            Some(quote_spanned!(span=> const HAS_IS_PUSH: bool = false;))
-        }
-        None => None,
-    };
+    let none = || quote_spanned!(span=> const HAS_IS_PUSH: bool = false;);
+    let is_push = (kind == StreamKind::EVENTS)
+        .then(|| is_push.map_or_else(none, |path| self::is_push(path, "is_push")));
     // For `push = Event<'_>`:
     //
     //     impl Pushes for Chat {

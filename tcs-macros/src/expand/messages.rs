@@ -2,22 +2,18 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote_spanned};
-use syn::{Generics, ext::IdentExt as _, parse_quote};
+use syn::{Generics, Path, ext::IdentExt as _, parse_quote};
 
 use super::{
     message_serde, message_stream,
     names::{public_name, reply_type, request_type, request_variant, variable},
     options::{framing, is_event},
-    protocol_type::{allowance, debug, kept_attrs},
+    protocol_type::{allowance, kept_attrs},
 };
 use crate::{
-    library::Library,
-    model::{
-        message_stream::MessageStream,
-        operations::{Argument, Operation, Operations},
-    },
+    model::operations::{Argument, Operation, Operations},
     options::{OptionName, Options},
-    spans::{alias, ident_at, start_of},
+    spans::{Library, alias, ident_at, start_of},
     syntax::lifetimes::{self, ELIDED, EXCHANGE, MESSAGE, STATIC},
 };
 
@@ -135,7 +131,7 @@ fn debug_of_enums(list: &[Operation<'_>], library: &Library) -> TokenStream {
         #[allow(unused_imports, reason = "all values may have `Debug`")]
         #allowance
         const _: () = {
-            use #private::Unshown as _;
+            use #private::ShownFallback as _;
 
             #[automatically_derived]
             impl ::core::fmt::Debug for #request {
@@ -175,10 +171,22 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
         None => parse_quote!(pub),
     };
     let is_event = is_event(options, &quote_spanned!(span=> self::#contract), span);
-    let (is_push, pushes) = match &operations.pushes {
-        Some(pushes) => self::pushes(options, operations, pushes),
-        None => Default::default(),
-    };
+    // Outside of the block that imports the items around the module, like all code of the user.
+    let is_push = options.is_push.as_ref().map(|path| {
+        let (function, allowance) = (message_stream::is_push(path, "__is_push"), &allowance);
+        quote_spanned!(span=> #allowance #function)
+    });
+    let pushes = operations.pushes.as_ref().map(|pushes| {
+        message_stream::implement(
+            pushes,
+            is_push_of_module(options).as_ref(),
+            &options.library,
+            &operations.module.ident,
+            &quote_spanned!(span=> self::#contract),
+            &Generics::default(),
+            &quote_spanned!(span=> <self::#contract as #private::Contract>::Format),
+        )
+    });
     quote_spanned! {span=>
         /// The framing, the format and the messages of all operations.
         #[derive(Clone, Copy, Debug)]
@@ -209,33 +217,12 @@ fn contract(options: &Options, operations: &Operations<'_>) -> TokenStream {
     }
 }
 
-/// Implements `Pushes` for the contract, in the block that imports the items around the module. Also returns the
-/// function that tells events from replies, which belongs outside of that block, like all code of the user.
-fn pushes(
-    options: &Options,
-    operations: &Operations<'_>,
-    pushes: &MessageStream,
-) -> (Option<TokenStream>, TokenStream) {
-    let span = Span::mixed_site();
-    let (contract, module_name) = (public_name("Contract"), &operations.module.ident);
-    let private = options.library.module(span);
-    let function = pushes.is_push.as_ref().map(|path| {
-        let (function, allowance) = (message_stream::is_push(path, "__is_push"), allowance(span));
-        quote_spanned!(span=> #allowance #function)
-    });
-    let implementation = message_stream::implement(
-        &MessageStream {
-            kind: pushes.kind,
-            message: pushes.message.clone(),
-            is_push: function.as_ref().map(|_| parse_quote!(self::__is_push)),
-        },
-        &options.library,
-        module_name,
-        &quote_spanned!(span=> self::#contract),
-        &Generics::default(),
-        &quote_spanned!(span=> <self::#contract as #private::Contract>::Format),
-    );
-    (function, implementation)
+/// Returns the path of the function in a module that tells events from replies.
+pub(super) fn is_push_of_module(options: &Options) -> Option<Path> {
+    options
+        .is_push
+        .as_ref()
+        .map(|_| parse_quote!(self::__is_push))
 }
 
 /// Declares a type for each streamed reply or request, which names the type of its items or chunks. The type is also
@@ -264,24 +251,30 @@ fn streams(options: &Options, operations: &Operations<'_>) -> TokenStream {
         };
         let (name, ident) = (&operation.variant, &operation.handler.function.sig.ident);
         let text = format!(" {text} `{}`.", operation.name);
-        let (applied, generics) = (quote_spanned!(span=> #name), Generics::default());
         let implementation = message_stream::implement(
             stream,
+            None,
             &options.library,
             ident,
-            &applied,
-            &generics,
+            &name.to_token_stream(),
+            &Generics::default(),
             &format,
         );
         let reply = lifetimes::unify(&operation.reply, EXCHANGE);
         // The keyword is at the function, so that rustc reports a clash of names there.
         let keyword = ident_at(ident, "enum");
-        let debug = debug(&applied, &generics, &name.to_string().to_token_stream());
         Some(quote_spanned! {span=>
             #[doc = #text]
             #[allow(unreachable_pub, clippy::exhaustive_enums, reason = "it never gets a value")]
             #vis #keyword #name {}
-            #debug
+
+            // A derive would match the value, which a type of the user with this name has.
+            #[automatically_derived]
+            impl ::core::fmt::Debug for #name {
+                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    f.write_str(::core::stringify!(#name))
+                }
+            }
 
             #[automatically_derived]
             impl #private::Contract for #name {
@@ -343,7 +336,7 @@ fn checked_format(
     let messages = quote_spanned!(start_of(format)=> self::#request, self::#reply);
     let check = quote_spanned! {start_of(format)=>
         #[allow(unused_imports, reason = "it is for formats that are not fit")]
-        use #private::UnfitFormat as _;
+        use #private::FormatCheckFallback as _;
         #declaration
         const _: fn() = #assert_format::<#path, #messages>;
     };

@@ -1,8 +1,9 @@
 //! Writes the user's item again, and the generated items.
 
 mod call;
+mod checks;
 mod client_function;
-mod encoder;
+mod describe;
 mod item;
 mod message_serde;
 mod message_stream;
@@ -17,12 +18,13 @@ mod trait_impl;
 use std::env;
 
 use proc_macro2::{Span, TokenStream};
-use quote::quote;
+use quote::{ToTokens, quote, quote_spanned};
 
 use crate::{
     item::other_type,
     model::{Model, ModelItem, operations::Operations},
     options::{Options, Side},
+    spans::{Library, start_of},
 };
 
 /// A variable that `cargo clippy` sets.
@@ -44,9 +46,9 @@ pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
         ModelItem::WithoutType(function) => (*function, TokenStream::new()),
         ModelItem::Operations(operations) => return module(model, operations),
     };
-    let mut tokens = item::write_function(model.options, function);
-    tokens.extend(added);
-    tokens
+    [item::write_function(model.options, function), added]
+        .into_iter()
+        .collect()
 }
 
 /// Writes an item from which no protocol is made. A type becomes a protocol nevertheless, so that a server of it causes
@@ -64,5 +66,18 @@ fn module(model: &Model<'_>, operations: &Operations<'_>) -> TokenStream {
     added.extend(operations_client::expand(model.options, operations));
     let server = operations.server.as_ref();
     added.extend(server.map(|server| server::expand_module(model, operations, server)));
-    item::write_module(model.options, operations.module, &added)
+    added.extend(server.and_then(|_| describe::description(model.options, operations)));
+    item::write_module(model.options, operations, &added)
+}
+
+/// Writes an encoder that evaluates `value` as it encodes, so that the temporaries from which the value borrows live
+/// long enough. Errors about the value are at `written`.
+fn encoder(library: &Library, written: &impl ToTokens, value: &impl ToTokens) -> TokenStream {
+    let span = start_of(written);
+    let (private, encode) = (library.module(span), library.item("Encode", written));
+    quote_spanned! {span=>
+        #private::encoder(move |out| #private::Encoded(
+            #encode::<Self::Format>::encode(#value, out)
+        ))
+    }
 }

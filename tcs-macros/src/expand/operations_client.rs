@@ -70,7 +70,7 @@ fn method(operation: &Operation<'_>) -> TokenStream {
 }
 
 /// Writes the parameter of a method for an argument, and the field of the request.
-fn argument(Argument { name, ty, .. }: &Argument) -> (TokenStream, TokenStream) {
+fn argument(Argument { name, ty, .. }: &Argument<'_>) -> (TokenStream, TokenStream) {
     let elided = lifetimes::unify(ty, ELIDED);
     if is_converted(ty) {
         (

@@ -2,13 +2,12 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
-use syn::{Attribute, Generics, Type, TypeSlice, ext::IdentExt as _, parse_quote};
+use syn::{Attribute, Type, TypeSlice, ext::IdentExt as _, parse_quote};
 
 use super::in_clippy;
 use crate::{
-    library::Library,
     model::protocol_type::{Field, ProtocolType},
-    spans::{alias, ident_at, place_of, start_of},
+    spans::{Library, alias, ident_at, place_of, start_of},
     syntax::{is_named, is_value, lifetimes},
 };
 
@@ -18,11 +17,9 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
     let attrs = kept_attrs(ty.attrs, &ty.docs);
     let fields: Vec<Field> = ty.fields.iter().map(owning_field).collect();
     let span = start_of(name);
-    let (text, where_clause) = (name.unraw().to_string(), &generics.where_clause);
-    let (_, type_generics, _) = generics.split_for_impl();
-    let applied = quote_spanned!(span=> #name #type_generics);
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    let text = name.unraw().to_string();
     // `Debug` writes only the name, because a state may be secret, or have no `Debug`.
-    let debug = debug(&applied, generics, &quote_spanned!(span=> #text));
     let declared = fields.iter().map(|Field { name, ty }| {
         let text = format!(" The parameter `{}`.", name.unraw());
         quote!(#[doc = #text] #vis #name: #ty)
@@ -43,7 +40,13 @@ pub(super) fn declare(ty: &ProtocolType<'_>, implementation: &TokenStream) -> To
         #new
         #allowance
         const _: () = {
-            #debug
+            #[automatically_derived]
+            impl #impl_generics ::core::fmt::Debug for #name #type_generics #where_clause {
+                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    f.write_str(#text)
+                }
+            }
+
             #implementation
         };
     }
@@ -122,22 +125,10 @@ pub(super) fn message_item(
         .then(|| alias(protocol.item_name, &format!("__{name}"), message))
         .unzip();
     let used = path.unwrap_or_else(|| message.to_token_stream());
-    let name = Ident::new(name, start_of(message));
-    let item = quote_spanned!(start_of(message)=> type #name<'exchange> = #used;);
+    let span = start_of(message);
+    let name = Ident::new(name, span);
+    let item = quote_spanned!(span=> type #name<'exchange> = #used;);
     (declaration, item)
-}
-
-/// Implements `Debug` by writing the text of an expression.
-pub(super) fn debug(ty: &TokenStream, generics: &Generics, text: &TokenStream) -> TokenStream {
-    let (impl_generics, _, where_clause) = generics.split_for_impl();
-    quote_spanned! {start_of(ty)=>
-        #[automatically_derived]
-        impl #impl_generics ::core::fmt::Debug for #ty #where_clause {
-            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.write_str(#text)
-            }
-        }
-    }
 }
 
 /// The lints that generated code is exempt from.

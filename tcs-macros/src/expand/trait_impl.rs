@@ -5,52 +5,33 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Type, TypeParam};
 
-use super::options::OptionChecks;
+use super::checks::OptionChecks;
 use crate::{
     model::{Model, generics::predicates, protocol_type::ProtocolType},
     spans::{alias, ident_at, start_of},
     syntax::{is_value, lifetimes},
 };
 
-/// A requirement on a type that a protocol keeps.
+/// A requirement on a type that a protocol keeps: a trait, and the function of the library whose parameter has this
+/// bound.
 #[derive(Clone, Copy)]
-pub(super) struct Requirement {
-    trait_name: &'static str,
-    /// The function whose parameter has the trait as its bound.
-    check: &'static str,
-}
+pub(super) struct Requirement(&'static str, &'static str);
 
 impl Requirement {
     /// For a value that connections share.
-    pub(super) const STATE: Self = Self {
-        trait_name: "State",
-        check: "assert_state",
-    };
+    pub(super) const STATE: Self = Self("State", "assert_state");
     /// For a value that the requests of a connection share.
-    pub(super) const SHARED_SESSION: Self = Self {
-        trait_name: "SharedSession",
-        check: "assert_shared_session",
-    };
+    pub(super) const SHARED_SESSION: Self = Self("SharedSession", "assert_shared_session");
     /// For a value that moves from thread to thread.
-    pub(super) const SEND_FIELD: Self = Self {
-        trait_name: "SendField",
-        check: "assert_send_field",
-    };
+    pub(super) const SEND_FIELD: Self = Self("SendField", "assert_send_field");
 }
 
 /// The implementation of the attribute's trait, whose bounds are the requirements on the types that a protocol keeps.
-///
-/// If a bound of the implementation does not hold, rustc reports that once, and assumes the bound in the rest of the
-/// code. This is the desired behaviour, with two exceptions:
-///
-/// - Without type parameters, rustc would also report each trait that the bound implies. So the bound is
-///   written as `for<'tcs> Type: State`, which rustc does not check, and a constant checks it once.
-/// - A type with a lifetime has no bound. rustc would take the bound as the only proof that a reference is `Send`, and
-///   then require all references to have that very lifetime.
+/// [`spans`](crate::spans) has the reasons for their form.
 pub(super) struct TraitImpl<'a> {
     model: &'a Model<'a>,
     ty: &'a ProtocolType<'a>,
-    bounds: TokenStream,
+    bounds: Vec<TokenStream>,
     /// Whether there is a requirement on a type.
     is_bounded: bool,
     /// The checks beside the implementation.
@@ -64,13 +45,8 @@ impl<'a> TraitImpl<'a> {
         ty: &'a ProtocolType<'a>,
         requirement: Requirement,
     ) -> Self {
-        let params = ty.generics.type_params();
-        let bound = |param: &TypeParam| {
-            model
-                .options
-                .library
-                .bound(&param.ident, requirement.trait_name)
-        };
+        let (params, library) = (ty.generics.type_params(), &model.options.library);
+        let bound = |param: &TypeParam| library.bound(&param.ident, requirement.0);
         let mut implementation = Self {
             model,
             ty,
@@ -85,7 +61,7 @@ impl<'a> TraitImpl<'a> {
     }
 
     /// Requires something of a type that the protocol keeps, if there is no error.
-    pub(super) fn require(&mut self, kept: &Type, requirement: Requirement) {
+    pub(super) fn require(&mut self, kept: &Type, Requirement(trait_name, check): Requirement) {
         if !self.model.is_valid || !lifetimes::find(kept).is_empty() {
             return;
         }
@@ -96,16 +72,15 @@ impl<'a> TraitImpl<'a> {
         }
         let library = &self.model.options.library;
         if !self.ty.generics.params.is_empty() {
-            self.bounds
-                .extend(library.bound(kept, requirement.trait_name));
+            self.bounds.push(library.bound(kept, trait_name));
             return;
         }
         let name = format!("__Kept{}", self.checks.len());
         let (declaration, path) = alias(self.ty.item_name, &name, kept);
         // The bound names the alias, because rustc would suggest `'tcs` for a lifetime that is hidden in the type.
-        let bound = library.bound(&path, requirement.trait_name);
-        self.bounds.extend(quote!(for<'tcs> #bound));
-        let check = library.item(requirement.check, kept);
+        let bound = library.bound(&path, trait_name);
+        self.bounds.push(quote!(for<'tcs> #bound));
+        let check = library.item(check, kept);
         self.checks.push(quote_spanned! {start_of(kept)=>
             #declaration
             const _: fn() = #check::<#path>;
@@ -117,7 +92,7 @@ impl<'a> TraitImpl<'a> {
     pub(super) fn write(
         &self,
         span: Span,
-        items: impl FnOnce(&TokenStream) -> TokenStream,
+        items: impl FnOnce(&[TokenStream]) -> TokenStream,
     ) -> TokenStream {
         let (model, ty) = (self.model, self.ty);
         let (bounds, checks) = (&self.bounds, &self.checks);
@@ -130,14 +105,14 @@ impl<'a> TraitImpl<'a> {
         let OptionChecks { beside, in_use } = OptionChecks::of(model, ty, self.is_bounded);
         let items = items(&in_use);
         quote_spanned! {span=>
-            #beside
+            #(#beside)*
             #(#checks)*
 
             #[automatically_derived]
             #keyword #impl_generics #private::#trait_name for #name #type_generics
             where
                 #(#predicates,)*
-                #bounds
+                #(#bounds)*
             {
                 #items
             }

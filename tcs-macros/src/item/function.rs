@@ -17,6 +17,7 @@ use syn::{
 
 use crate::{
     errors::{Errors, ends_early},
+    options::StreamKind,
     syntax::{ParenthesizeGroups, at_element_end, at_item, fork_at_keyword, is_one_of, take_until},
 };
 
@@ -83,8 +84,8 @@ impl Function {
         }))
     }
 
-    /// Returns the operation `name`, which returns `text`.
-    pub(crate) fn description(name: &Ident, text: &str) -> Self {
+    /// Returns the operation that the option `describe` adds, which has the name of the option.
+    pub(super) fn description(name: &Ident) -> Self {
         Self {
             attrs: vec![
                 parse_quote!(#[doc = " Returns the operations of this module as JSON."]),
@@ -93,21 +94,13 @@ impl Function {
             vis: parse_quote!(pub),
             sig: parse_quote!(fn #name() -> ::std::string::String),
             lacks_parameter: false,
-            body: parse_quote!({ ::std::convert::From::from(#text) }),
+            body: parse_quote!({ ::std::convert::From::from(__DESCRIPTION) }),
         }
     }
 
     /// Returns the parameters, without `self`.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = &PatType> {
         self.sig.inputs.iter().filter_map(|input| match input {
-            FnArg::Typed(parameter) => Some(parameter),
-            FnArg::Receiver(_) => None,
-        })
-    }
-
-    /// Returns the parameters, without `self`, to change them.
-    pub(crate) fn parameters_mut(&mut self) -> impl Iterator<Item = &mut PatType> {
-        self.sig.inputs.iter_mut().filter_map(|input| match input {
             FnArg::Typed(parameter) => Some(parameter),
             FnArg::Receiver(_) => None,
         })
@@ -133,6 +126,13 @@ impl Function {
 
     pub(crate) fn has_body(&self) -> bool {
         matches!(self.body, TokenTree::Group(_))
+    }
+
+    /// Returns the type in the attribute that declares messages of a kind, such as `#[replies(Row)]`.
+    pub(crate) fn written_stream(&self, kind: &StreamKind) -> Option<Type> {
+        let mut attrs = self.attrs.iter();
+        let attr = attrs.find(|attr| attr.path().is_ident(kind.option_text))?;
+        attr.parse_args().ok()
     }
 
     /// Returns the other attributes of this crate.

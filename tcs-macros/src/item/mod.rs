@@ -1,6 +1,7 @@
 //! The item under an attribute, as it was written.
 
 mod function;
+mod handles;
 mod module;
 
 use proc_macro2::TokenStream;
@@ -12,6 +13,7 @@ use syn::{
 
 pub(crate) use self::{
     function::Function,
+    handles::correct_handles,
     module::{GENERATED, Module, ModuleItem},
 };
 use crate::{errors::Errors, options::Side, syntax::fork_at_keyword};

@@ -2,8 +2,8 @@
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use syn::{
-    Attribute, Error, Item, ItemEnum, ItemStruct, ItemTrait, ItemType, Result, Token, Visibility,
-    braced,
+    Attribute, Error, Item, ItemEnum, ItemMod, ItemStruct, ItemTrait, ItemType, ItemUnion, Result,
+    Token, Visibility, braced,
     parse::{ParseStream, discouraged::Speculative as _},
     parse_quote, token,
     visit_mut::VisitMut as _,
@@ -28,6 +28,8 @@ pub(crate) struct Module {
     /// The attributes at the beginning of the module.
     pub(crate) inner: Vec<Attribute>,
     pub(crate) items: Vec<ModuleItem>,
+    /// The names of types that are refused, because the generated types have them.
+    pub(crate) refused: Vec<Ident>,
 }
 
 /// An item of a module.
@@ -52,16 +54,38 @@ impl Module {
         }
         let content;
         braced!(content in input);
-        let inner = content.call(Attribute::parse_inner)?;
-        let items = parse_items(&content, errors);
-        Ok(Self {
+        let mut module = Self {
             attrs,
             vis,
             keyword,
             ident,
-            inner,
-            items,
-        })
+            inner: content.call(Attribute::parse_inner)?,
+            items: Vec::new(),
+            refused: Vec::new(),
+        };
+        while !content.is_empty() {
+            let item = ModuleItem::parse(&content, errors);
+            match item.generated_name() {
+                Some(name) => {
+                    let help = "is the generated type here: rename this one, or declare it outside";
+                    errors.at(name, format_args!("`{name}` {help}"));
+                    module.refused.push(name.clone());
+                }
+                None => module.items.push(item),
+            }
+        }
+        Ok(module)
+    }
+
+    /// Adds the operation of the option `describe` at the end, as if the user had written it.
+    pub(crate) fn add_description(&mut self, option: &Ident, errors: &mut Errors) {
+        if let Some(other) = self.function_names().find(|name| *name == option) {
+            let message = "the option `describe` adds an operation of this name: rename this one";
+            errors.at(other, message);
+        } else {
+            let function = Function::description(option);
+            self.items.push(ModuleItem::Operation(function));
+        }
     }
 
     /// Returns the functions that are operations.
@@ -98,14 +122,6 @@ impl Module {
     }
 }
 
-fn parse_items(input: ParseStream<'_>, errors: &mut Errors) -> Vec<ModuleItem> {
-    let mut items = Vec::new();
-    while !input.is_empty() {
-        items.push(ModuleItem::parse(input, errors));
-    }
-    items
-}
-
 impl ModuleItem {
     /// Parses an item. Reports and skips an incomplete item, such as in an editor, so that the other items are kept.
     fn parse(input: ParseStream<'_>, errors: &mut Errors) -> Self {
@@ -125,18 +141,21 @@ impl ModuleItem {
             return Self::Other(Item::Verbatim(skip_item(input)));
         };
         input.advance_to(&attempt);
-        match &item {
+        item
+    }
+
+    /// Returns the name of a type that has the name of a generated one.
+    fn generated_name(&self) -> Option<&Ident> {
+        match self {
             Self::Other(
                 Item::Enum(ItemEnum { ident, .. })
+                | Item::Mod(ItemMod { ident, .. })
                 | Item::Struct(ItemStruct { ident, .. })
                 | Item::Trait(ItemTrait { ident, .. })
-                | Item::Type(ItemType { ident, .. }),
-            ) if is_one_of(ident, GENERATED) => {
-                let help = "is the generated type here: rename this one, or declare it outside";
-                errors.at(ident, format_args!("`{ident}` {help}"));
-                Self::Other(Item::Verbatim(TokenStream::new()))
-            }
-            _ => item,
+                | Item::Type(ItemType { ident, .. })
+                | Item::Union(ItemUnion { ident, .. }),
+            ) => is_one_of(ident, GENERATED).then_some(ident),
+            _ => None,
         }
     }
 }

@@ -268,7 +268,8 @@ impl Fields {
 fn check_options(options: &Options, errors: &mut Errors) {
     use OptionName::{Format, Framing, Greeting, Server};
     if options.given(Server).is_some() {
-        for option in options.given_of(&[Framing, Format, Greeting]) {
+        let decided = [Framing, Format, Greeting].map(|option| options.given(option));
+        for option in decided.into_iter().flatten() {
             let help = format_args!("`server` decides the {option}: remove `{option}`");
             errors.at(option, help);
         }

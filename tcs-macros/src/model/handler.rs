@@ -7,7 +7,6 @@ use syn::{Generics, PatType, Token, Type, parse_quote, spanned::Spanned as _};
 use super::{
     generics,
     message::{resolve_message, resolve_type},
-    message_stream::StreamKind,
     parameter::{self, Role},
     protocol_type::Field,
 };
@@ -82,22 +81,17 @@ impl<'a> Handler<'a> {
         }
     }
 
-    /// Reports the parameters that occur in no state.
-    pub(super) fn check_unused_params(&self, errors: &mut Errors) {
-        generics::check_unused(&self.unused_params, "`#[state]`", errors);
-    }
-
     /// Reports a handle of the protocol with this name that a plain `fn` cannot use, because each of its methods waits.
     pub(super) fn check_handles_can_wait(&self, protocol: &str, errors: &mut Errors) {
-        // If the body has an `.await`, rustc reports that.
-        if self.kind != CallKind::Sync || mentions_word(&self.function.body, "await") {
+        if self.kind != CallKind::Sync {
             return;
         }
-        for kind in [StreamKind::ITEMS, StreamKind::CHUNKS] {
-            let handles = kind.handles;
+        for handle in ["Replies", "Requests"] {
             for parameter in self.function.parameters() {
-                if is_handle(&parameter.ty, handles, protocol) {
-                    let handle = handles.join("");
+                // If the body has an `.await`, rustc reports that.
+                if is_handle(&parameter.ty, &[handle], protocol)
+                    && !mentions_word(&self.function.body, "await")
+                {
                     let message =
                         format_args!("`{handle}` waits for the peer: write `async` before `fn`");
                     errors.at(&parameter.ty, message);
@@ -180,7 +174,7 @@ impl Parameters {
             let is_known = parameter::is_known_of_connection(ty);
             let role = parameter::resolve_role(parameter, errors);
             match parameter::check_not_secret(parameter, role, errors) {
-                Role::Plain if parameter::is_shared(parameter, errors) => {
+                Role::Plain if parameter::lacks_state(parameter, errors) => {
                     lacks_attribute = true;
                     parameters.resolve_one(Role::State, parameter, errors);
                 }
@@ -201,9 +195,7 @@ impl Parameters {
                     request = None;
                 }
                 // There is an error already. A reference is probably a state, whose field the program names.
-                Role::Plain | Role::Unclear
-                    if !is_known && has_request && !errors.may_call_functions() =>
-                {
+                Role::Plain | Role::Unclear if !is_known && has_request && !errors.is_empty() => {
                     if let Type::Reference(_) = bare(ty) {
                         parameters.resolve_one(Role::State, parameter, &mut Errors::default());
                     }

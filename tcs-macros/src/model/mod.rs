@@ -4,13 +4,9 @@
 //! parts without errors.
 
 pub(crate) mod client_function;
-pub(crate) mod concurrency;
-pub(crate) mod describe;
 pub(crate) mod generics;
 pub(crate) mod handler;
-pub(crate) mod handles;
-mod message;
-pub(crate) mod message_stream;
+pub(crate) mod message;
 mod name;
 pub(crate) mod operation_attrs;
 pub(crate) mod operations;
@@ -25,14 +21,15 @@ use self::{
 use crate::{
     errors::Errors,
     item::{Function, Item},
-    options::{OptionName, Options, Side},
+    options::{Options, Side},
 };
 
 /// An item under an attribute, with its meaning.
 pub(crate) struct Model<'a> {
     pub(crate) options: &'a Options,
     pub(crate) item: ModelItem<'a>,
-    /// Whether there is no error. Otherwise, generated code has stubs, and calls none of the functions.
+    /// Whether there is no error. Otherwise, generated code has stubs, because the call of a function with an error would
+    /// cause a further error.
     pub(crate) is_valid: bool,
 }
 
@@ -49,6 +46,7 @@ pub(crate) enum ModelItem<'a> {
 impl<'a> Model<'a> {
     /// Resolves an item, and reports all errors in it.
     pub(crate) fn resolve(options: &'a Options, item: &'a Item, errors: &mut Errors) -> Self {
+        options.check_places(matches!(item, Item::Module(_)), errors);
         let item = match item {
             Item::Function(function) => resolve_function(options, function, errors),
             Item::Module(module) => {
@@ -58,7 +56,7 @@ impl<'a> Model<'a> {
         Self {
             options,
             item,
-            is_valid: errors.may_call_functions(),
+            is_valid: errors.is_empty(),
         }
     }
 }
@@ -73,16 +71,6 @@ fn resolve_function<'a>(
     if !function.has_body() {
         let message = "a protocol function has a body: write `{ … }`";
         errors.at(&function.sig.ident, message);
-    }
-    if let Some(option) = options.given(OptionName::Describe) {
-        let message = "`describe` lists the operations of a module: remove it";
-        errors.at(option, message);
-    }
-    if options.side == Side::Client {
-        for option in options.given_of(&[OptionName::Push, OptionName::IsPush]) {
-            let help = format_args!("remove it, or write `#[server_protocol({option} = …)]`");
-            errors.at(option, format_args!("a client declares no events: {help}"));
-        }
     }
     let name = resolve_name(options, function, errors);
     match (name.filter(|_| !function.is_member()), options.side) {

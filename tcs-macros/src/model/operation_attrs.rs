@@ -4,13 +4,13 @@
 use syn::{Attribute, Path, Type, ext::IdentExt as _, visit_mut::VisitMut as _};
 
 use super::{
-    message_stream::{MessageStream, StreamKind},
+    message::MessageStream,
     parameter::{check_empty, is_conditional},
 };
 use crate::{
     errors::Errors,
     item::Function,
-    options::Side,
+    options::{Side, StreamKind},
     syntax::{ParenthesizeGroups, is_handle, upper_camel},
 };
 
@@ -95,13 +95,6 @@ fn resolve_stream(
         errors.at(&attr.meta, message);
     }
     MessageStream::new(kind, written.ok().as_ref(), errors)
-}
-
-/// Returns the type in the attribute of this name.
-pub(crate) fn written_stream(function: &Function, name: &str) -> Option<Type> {
-    let mut attrs = function.attrs.iter();
-    let attr = attrs.find(|attr| attr.path().is_ident(name))?;
-    attr.parse_args().ok()
 }
 
 /// Returns `true` if an attribute is for a function of a module.

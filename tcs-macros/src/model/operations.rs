@@ -5,10 +5,9 @@ use quote::ToTokens as _;
 use syn::{FnArg, Generics, PatType, Type, ext::IdentExt as _, parse_quote};
 
 use super::{
-    describe, generics,
+    generics,
     handler::{CallKind, Handler, ParameterSource, Parameters, check_receiver},
-    message::resolve_message,
-    message_stream::{MessageStream, StreamKind},
+    message::{MessageStream, resolve_message},
     name::is_in_prelude,
     operation_attrs::OperationAttrs,
     parameter::{self, Role},
@@ -18,7 +17,7 @@ use super::{
 use crate::{
     errors::Errors,
     item::{Function, GENERATED, Module},
-    options::{OptionName, Options, Side},
+    options::{OptionName, Options, Side, StreamKind},
     syntax::{
         is_one_of, is_type_name,
         lifetimes::{self, MESSAGE},
@@ -58,7 +57,7 @@ pub(crate) struct Operation<'a> {
     /// The name of the variants in the enums of requests and replies.
     pub(crate) variant: Ident,
     /// The fields of the request; their lifetimes are [`MESSAGE`].
-    pub(crate) arguments: Vec<Argument>,
+    pub(crate) arguments: Vec<Argument<'a>>,
     /// The return type of the function; its lifetimes are [`MESSAGE`].
     pub(crate) reply: Type,
     /// Whether `Debug` hides the reply.
@@ -71,8 +70,10 @@ pub(crate) struct Operation<'a> {
 }
 
 /// A parameter that is a field of a request.
-pub(crate) struct Argument {
+pub(crate) struct Argument<'a> {
     pub(crate) name: Ident,
+    pub(crate) written: &'a Type,
+    /// The type with the lifetime [`MESSAGE`].
     pub(crate) ty: Type,
     /// Whether `Debug` hides the argument.
     pub(crate) is_secret: bool,
@@ -94,7 +95,10 @@ impl Operation<'_> {
 impl<'a> Operations<'a> {
     /// Resolves a module, and reports all errors in it.
     pub(super) fn resolve(options: &Options, module: &'a Module, errors: &mut Errors) -> Self {
-        check_options(options, errors);
+        if let Some(name) = &options.name {
+            let message = "the types in a module have fixed names: remove this one";
+            errors.at(name, message);
+        }
         if options.given(OptionName::Format).is_none() {
             let help = "write `format = Json`, `Postcard` or `MessagePack`";
             let message = format_args!("operations need a format: {help}");
@@ -102,7 +106,8 @@ impl<'a> Operations<'a> {
         }
         let (mut list, mut handlers) = (Vec::new(), Vec::new());
         for function in module.operations() {
-            let operation = resolve_operation(options, function, &list, &mut handlers, errors);
+            let operation =
+                resolve_operation(options, module, function, &list, &mut handlers, errors);
             list.extend(operation);
         }
         if handlers.is_empty() {
@@ -128,32 +133,10 @@ impl<'a> Operations<'a> {
     }
 }
 
-fn check_options(options: &Options, errors: &mut Errors) {
-    use OptionName::{Blocking, Replies, Reply, Request, Requests, Server};
-    if let Some(name) = &options.name {
-        let message = "the types in a module have fixed names: remove this one";
-        errors.at(name, message);
-    }
-    for (option, attr) in [
-        (Blocking, "blocking"),
-        (Replies, "replies(…)"),
-        (Requests, "requests(…)"),
-    ] {
-        if let Some(option) = options.given(option) {
-            let help = format_args!("write `#[{attr}]` before it");
-            let message = format_args!("a function of a module says so itself: {help}");
-            errors.at(option, message);
-        }
-    }
-    for option in options.given_of(&[Server, Request, Reply]) {
-        let message = format_args!("a module has both halves: remove `{option}`");
-        errors.at(option, message);
-    }
-}
-
 /// Resolves a function, and reports all errors in it. Adds its handler to the others even if there is an error.
 fn resolve_operation<'a>(
     options: &Options,
+    module: &Module,
     function: &'a Function,
     others: &[Operation<'_>],
     handlers: &mut Vec<Handler<'a>>,
@@ -166,7 +149,17 @@ fn resolve_operation<'a>(
     }
     let variant = resolve_variant(function, others, errors);
     let attrs = OperationAttrs::resolve(function, errors);
-    let (handler, arguments) = resolve_handler(options, function, &attrs, errors);
+    let kind = CallKind::resolve(function, attrs.blocking, errors);
+    let (mut parameters, mut arguments) =
+        resolve_parameters(options, function, attrs.is_secret, errors);
+    if !check_generated_names(options, module, function, errors) {
+        // A state of such a type would contain itself.
+        (parameters, arguments) = Default::default();
+    }
+    let handler = Handler::new(function, kind, parameters);
+    if matches!(&attrs.stream, Some(stream) if stream.kind == StreamKind::CHUNKS) {
+        handler.check_framing_is_kept(errors);
+    }
     handlers.push(handler.clone());
     let reply = resolve_reply(function, errors).map(|reply| lifetimes::unify(&reply, MESSAGE));
     let (arguments, reply) = (arguments?, reply?);
@@ -175,7 +168,7 @@ fn resolve_operation<'a>(
         return None;
     }
     if options.side == Side::Server {
-        handler.check_unused_params(errors);
+        generics::check_unused(&handler.unused_params, "`#[state]`", errors);
     }
     let variant = variant?;
     if options.side == Side::Server {
@@ -186,10 +179,15 @@ fn resolve_operation<'a>(
     {
         return None;
     }
+    let number = match options.given(OptionName::Describe) {
+        // The description has the same number in all modules, whatever operations are added.
+        Some(option) if function.sig.ident == *option => u32::MAX,
+        _ => u32::try_from(others.len()).unwrap_or(u32::MAX),
+    };
     Some(Operation {
         handler,
         index: others.len(),
-        number: describe::number(options, function, others.len()),
+        number,
         name: function.sig.ident.unraw().to_string(),
         variant,
         arguments,
@@ -200,30 +198,14 @@ fn resolve_operation<'a>(
     })
 }
 
-/// Resolves the call of a function, and the arguments in its request, unless there is an error in a parameter.
-fn resolve_handler<'a>(
-    options: &Options,
-    function: &'a Function,
-    attrs: &OperationAttrs<'_>,
-    errors: &mut Errors,
-) -> (Handler<'a>, Option<Vec<Argument>>) {
-    let kind = CallKind::resolve(function, attrs.blocking, errors);
-    let (mut parameters, mut arguments) =
-        resolve_parameters(options, function, attrs.is_secret, errors);
-    if !check_generated_names(options, function, errors) {
-        // A state of such a type would contain itself.
-        (parameters, arguments) = Default::default();
-    }
-    let handler = Handler::new(function, kind, parameters);
-    if matches!(&attrs.stream, Some(stream) if stream.kind == StreamKind::CHUNKS) {
-        handler.check_framing_is_kept(errors);
-    }
-    (handler, arguments)
-}
-
 /// Reports the names of generated types in a signature, which hide types of these names that the module imports by
 /// `use super::*`. A name at the end of a path is another type.
-fn check_generated_names(options: &Options, function: &Function, errors: &mut Errors) -> bool {
+fn check_generated_names(
+    options: &Options,
+    module: &Module,
+    function: &Function,
+    errors: &mut Errors,
+) -> bool {
     let params = generics::param_idents(&function.sig.generics);
     let mut sig = function.sig.clone();
     let mut parameters = Vec::new();
@@ -253,15 +235,14 @@ fn check_generated_names(options: &Options, function: &Function, errors: &mut Er
     let mut types = path_starts(sig.to_token_stream());
     // Only the declaration of a parameter is the mistake, and not its uses.
     types.retain(|word| !params.contains(word));
-    // A type of this name in the module has an error already.
-    let is_reported = !errors.may_call_functions();
     let mut is_valid = true;
     for (words, help) in [
         ([params, parameters].concat(), "rename the parameter"),
         (types, "name yours by a path"),
     ] {
         for word in words.iter().filter(|word| is_one_of(word, GENERATED)) {
-            if !is_reported {
+            // A type of this name in the module has an error already.
+            if !module.refused.contains(word) {
                 let message = format_args!("`{word}` is the generated type here: {help}");
                 errors.at(word, message);
             }
@@ -311,19 +292,19 @@ fn check_concrete<'t>(
 
 /// Finds the sources of an operation's parameters. Also returns the arguments in its request, unless there is an error
 /// in a parameter. If `all_secret`, `Debug` hides each of them.
-fn resolve_parameters(
+fn resolve_parameters<'a>(
     options: &Options,
-    function: &Function,
+    function: &'a Function,
     all_secret: bool,
     errors: &mut Errors,
-) -> (Parameters, Option<Vec<Argument>>) {
+) -> (Parameters, Option<Vec<Argument<'a>>>) {
     let mut parameters = Parameters::default();
     let mut arguments = Vec::new();
     let mut is_valid = function.sig.receiver().is_none();
     for parameter in function.parameters() {
         let role = match parameter::resolve_role(parameter, errors) {
             Role::Plain if parameter::is_context(parameter, function) => Role::Context,
-            Role::Plain if parameter::is_shared(parameter, errors) => Role::State,
+            Role::Plain if parameter::lacks_state(parameter, errors) => Role::State,
             role => role,
         };
         match role {
@@ -331,11 +312,11 @@ fn resolve_parameters(
                 match resolve_argument(parameter, &arguments, errors) {
                     Some((name, ty)) => {
                         parameters.push(ParameterSource::Argument(name.clone()));
-                        let is_secret = all_secret || role == Role::Secret;
                         arguments.push(Argument {
                             name,
+                            written: &parameter.ty,
                             ty,
-                            is_secret,
+                            is_secret: all_secret || role == Role::Secret,
                         });
                     }
                     None => is_valid = false,
@@ -354,7 +335,7 @@ fn resolve_parameters(
 /// Returns the name and the type of an argument.
 fn resolve_argument(
     parameter: &PatType,
-    others: &[Argument],
+    others: &[Argument<'_>],
     errors: &mut Errors,
 ) -> Option<(Ident, Type)> {
     let ty = resolve_message(&parameter.ty, "a request", errors);

@@ -7,11 +7,11 @@ use syn::{Attribute, Pat, PatType, Path, Type, TypeReference, ext::IdentExt as _
 use crate::{
     errors::Errors,
     item::Function,
-    syntax::{bare, is_handle, is_one_of, nearest, upper_camel},
+    syntax::{bare, is_handle, is_one_of, mentions_word, nearest, text_of, upper_camel},
 };
 
 /// The helper attributes.
-const HELPERS: &[(&str, Role)] = &[
+const HELPERS: [(&str, Role); 5] = [
     ("state", Role::State),
     ("session", Role::Session),
     ("framing", Role::Framing),
@@ -24,14 +24,12 @@ const BUILTIN: &[&str] = &[
     "allow", "cfg", "cfg_attr", "deny", "doc", "expect", "forbid", "warn",
 ];
 
-/// The error about a conditional parameter.
-const CFG: &str = "a parameter cannot be conditional: remove the `#[cfg]`";
-
 /// Returns the helper attribute that a word names, or probably means.
 fn meant(word: &Ident) -> Option<(&'static str, Role)> {
-    let names: Vec<_> = HELPERS.iter().map(|(name, _)| *name).collect();
-    let nearest = nearest(&word.to_string(), &names)?;
-    HELPERS.iter().copied().find(|(name, _)| *name == nearest)
+    let names = HELPERS.map(|(name, _)| name);
+    let word = word.to_string();
+    let meant = nearest(&word, &names)?;
+    HELPERS.into_iter().find(|(name, _)| *name == meant)
 }
 
 /// Returns `true` if an attribute declares a session, misspelt or not.
@@ -60,7 +58,7 @@ pub(crate) enum Role {
 /// Returns `true` if an attribute of a parameter must be removed from the function, because it is a single word that
 /// Rust does not know. A misspelt helper is removed too: otherwise, rustc would report it a second time.
 pub(crate) fn is_ours(attr: &Attribute) -> bool {
-    helper(attr.path()).is_some_and(|word| !is_one_of(word, BUILTIN))
+    helper(attr.path()).is_some_and(|word| !is_one_of(word, BUILTIN)) || has_helper(attr)
 }
 
 /// Returns the word of a helper attribute, which is the last word of a path such as `tcs::state`.
@@ -68,6 +66,12 @@ fn helper(path: &Path) -> Option<&Ident> {
     let last = &path.segments.last()?.ident;
     let is_known = HELPERS.iter().any(|(name, _)| last == name);
     path.get_ident().or_else(|| is_known.then_some(last))
+}
+
+/// Returns `true` if an attribute is `#[cfg_attr(…)]` with a helper attribute.
+fn has_helper(attr: &Attribute) -> bool {
+    let is_named = |(name, _): &(&str, Role)| mentions_word(&attr.meta, name);
+    attr.path().is_ident("cfg_attr") && HELPERS.iter().any(is_named)
 }
 
 /// Returns the role of a parameter of a server function.
@@ -79,8 +83,9 @@ pub(super) fn resolve_role(parameter: &PatType, errors: &mut Errors) -> Role {
     let mut secret = None;
     for attr in &parameter.attrs {
         let declared = match helper(attr.path()) {
-            Some(word) if is_conditional(attr) => {
-                errors.at(word, CFG);
+            Some(word) if is_conditional(attr) || has_helper(attr) => {
+                let message = "a parameter cannot be conditional: remove the";
+                errors.at(word, format_args!("{message} `#[{word}]`"));
                 Role::Unclear
             }
             Some(word) if is_ours(attr) => resolve_helper(attr, word, errors),
@@ -117,12 +122,9 @@ fn resolve_helper(attr: &Attribute, word: &Ident, errors: &mut Errors) -> Role {
     if attr.path().is_ident(meant) {
         check_empty(attr, errors);
     } else {
-        let written = attr.path().to_token_stream().to_string().replace(' ', "");
-        let help = format_args!("did you mean `#[{meant}]`?");
-        errors.at(
-            attr.path(),
-            format_args!("unknown attribute `#[{written}]`: {help}"),
-        );
+        let written = text_of(attr.path().to_token_stream());
+        let message = format_args!("unknown attribute `#[{written}]`: did you mean `#[{meant}]`?");
+        errors.at(attr.path(), message);
     }
     role
 }
@@ -160,7 +162,7 @@ pub(super) fn is_known_of_connection(ty: &Type) -> bool {
 
 /// Returns `true` if a parameter is a reference to a type that only a state can have, and reports the missing
 /// `#[state]`.
-pub(super) fn is_shared(parameter: &PatType, errors: &mut Errors) -> bool {
+pub(super) fn lacks_state(parameter: &PatType, errors: &mut Errors) -> bool {
     let Type::Reference(reference) = bare(&parameter.ty) else {
         return false;
     };
@@ -173,7 +175,7 @@ pub(super) fn is_shared(parameter: &PatType, errors: &mut Errors) -> bool {
         return false;
     }
     // An earlier error may be that there are no events.
-    if !is_group || errors.may_call_functions() {
+    if !is_group || errors.is_empty() {
         let message = format_args!("all connections share a `{name}`: write `#[state]` before it");
         errors.at(&parameter.ty, message);
     }
@@ -207,7 +209,10 @@ pub(super) fn check_no_role(parameter: &PatType, errors: &mut Errors) {
     for attr in &parameter.attrs {
         let path = attr.path();
         if is_conditional(attr) {
-            errors.at(path, CFG);
+            errors.at(
+                path,
+                "a parameter cannot be conditional: remove the `#[cfg]`",
+            );
         } else if is_ours(attr) {
             let message = "a parameter of a client function has no attribute: remove it";
             errors.at(path, message);

@@ -3,21 +3,19 @@
 use std::iter;
 
 use proc_macro2::Ident;
-use syn::Type;
+use syn::{Expr, ExprLit, Lit, Type};
 
 use super::{
-    concurrency::Concurrency,
     generics,
     handler::{CallKind, Handler, Parameters, Session},
-    message::resolve_output,
-    message_stream::{MessageStream, StreamKind},
+    message::{MessageStream, resolve_output},
     parameter::is_session,
     protocol_type::ProtocolType,
 };
 use crate::{
     errors::Errors,
     item::Function,
-    options::{OptionName, Options},
+    options::{OptionName, Options, StreamKind},
     syntax::{
         lifetimes::{self, EXCHANGE},
         mentions_one_of,
@@ -34,6 +32,8 @@ pub(crate) struct ServerFunction<'a> {
     pub(crate) reply: Option<Type>,
     /// The messages beside requests and replies.
     pub(crate) streams: Vec<MessageStream>,
+    /// Whether the reply may be a stream of items.
+    pub(crate) sends_items: bool,
 }
 
 /// The parts of the implementation of a server protocol, which calls one function or several.
@@ -63,7 +63,7 @@ impl<'a> ServerFunction<'a> {
         let reply = resolve_reply(function, errors);
         let kind = CallKind::resolve(function, options.given(OptionName::Blocking), errors);
         let handler = Handler::new(function, kind, parameters);
-        handler.check_unused_params(errors);
+        generics::check_unused(&handler.unused_params, "`#[state]`", errors);
         handler.check_handles_can_wait(&name.to_string(), errors);
         check_server_options(options, iter::once(function), errors);
         let mut streams = MessageStream::of_options(&StreamKind::ALL, options, errors);
@@ -80,27 +80,19 @@ impl<'a> ServerFunction<'a> {
         }
         let mut server = ServerImpl::of(options, iter::once(&handler), ty, chunks, errors);
         // A function that returns an iterator of items waits for its peer.
-        server.waits |= sends_items(&streams);
+        let sends_items = streams
+            .iter()
+            .any(|stream| stream.kind == StreamKind::ITEMS);
+        server.waits |= sends_items;
         Self {
             server,
             request: request.filter(is_known),
             reply: reply.filter(is_known),
             streams,
+            sends_items,
             handler,
         }
     }
-}
-
-impl ServerFunction<'_> {
-    /// Returns `true` if the reply may be a stream of items.
-    pub(crate) fn sends_items(&self) -> bool {
-        sends_items(&self.streams)
-    }
-}
-
-fn sends_items(streams: &[MessageStream]) -> bool {
-    let mut kinds = streams.iter().map(|stream| stream.kind);
-    kinds.any(|kind| kind == StreamKind::ITEMS)
 }
 
 /// Reports the options that none of the functions needs.
@@ -170,5 +162,72 @@ impl<'a> ServerImpl<'a> {
             takes_chunks: chunks.is_some(),
             changed_framing,
         }
+    }
+}
+
+/// The number of requests of a connection that are processed at the same time, and the order of their replies.
+pub(crate) struct Concurrency {
+    /// A constant expression.
+    pub(crate) limit: Expr,
+    pub(crate) is_ordered: bool,
+}
+
+impl Concurrency {
+    /// Resolves the options, and reports parts of the functions that are not possible with them. `chunks` is the word
+    /// that says that chunks may follow a request.
+    pub(super) fn resolve<'h>(
+        options: &Options,
+        handlers: impl Iterator<Item = &'h Handler<'h>> + Clone,
+        chunks: Option<&Ident>,
+        errors: &mut Errors,
+    ) -> Option<Self> {
+        let unordered = options.given(OptionName::Unordered);
+        let Some(word) = options.given(OptionName::Concurrent) else {
+            if let Some(unordered) = unordered {
+                let message =
+                    "`unordered` is for `concurrent`: add `concurrent = 16`, or remove it";
+                errors.at(unordered, message);
+            }
+            return None;
+        };
+        if let Some(chunks) = chunks {
+            let message =
+                "`requests` is for one request, and `concurrent` has several: remove one of them";
+            errors.at(chunks, message);
+        }
+        let mut kinds = handlers.clone().map(|handler| handler.kind);
+        // A function that returns an iterator of items waits for its peer, even if it is a plain `fn`.
+        if options.given(OptionName::Replies).is_none() && kinds.all(|kind| kind != CallKind::Async)
+        {
+            let message =
+                "`concurrent` is for an `async fn`, because no other function waits: remove it";
+            errors.at(word, message);
+        }
+        for ty in handlers.clone().filter_map(|it| it.parameters.framing()) {
+            let message =
+                "requests run side by side, so none changes the framing: remove `concurrent`";
+            errors.at(ty, message);
+        }
+        let sessions = handlers.filter_map(|handler| handler.parameters.session());
+        for mutability in sessions.filter_map(|session| session.mutability) {
+            let message = "requests run side by side, so they share the session: take `&T`";
+            errors.at(&mutability, message);
+        }
+        let limit = options.concurrent.clone()?;
+        if let Expr::Lit(ExprLit { lit, .. }) = &limit {
+            let help = match lit {
+                Lit::Int(number) if !matches!(number.base10_parse(), Ok(0_usize)) => None,
+                Lit::Int(_) => Some("at least one request is processed at a time"),
+                _ => Some("`concurrent` takes a number, or a constant"),
+            };
+            if let Some(help) = help {
+                errors.at(lit, format_args!("{help}: write `concurrent = 16`"));
+                return None;
+            }
+        }
+        Some(Self {
+            limit,
+            is_ordered: unordered.is_none(),
+        })
     }
 }

@@ -3,10 +3,13 @@
 mod guesses;
 mod parse;
 mod spec;
+mod stream_kind;
 
 use syn::{Expr, Ident, Path, Type, visit_mut::VisitMut as _};
 
-use crate::{library::Library, syntax::IntoModule};
+use self::spec::{OptionSpec, Place};
+pub(crate) use self::stream_kind::StreamKind;
+use crate::{errors::Errors, spans::Library, syntax::IntoModule};
 
 /// The name of an option of either attribute.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,14 +85,14 @@ pub(crate) struct Options {
     /// The path in the option `crate`.
     pub(crate) library: Library,
     /// The options that are given, also those whose value could not be parsed.
-    given: Vec<(OptionName, Ident)>,
+    given: Vec<(&'static OptionSpec, Ident)>,
 }
 
 impl Options {
     /// Returns the name of an option as it is written, if the option is given.
     pub(crate) fn given(&self, option: OptionName) -> Option<&Ident> {
         let mut given = self.given.iter();
-        given.find_map(|(name, word)| (*name == option).then_some(word))
+        given.find_map(|(spec, word)| (spec.name == option).then_some(word))
     }
 
     /// Returns `true` if the format, or a server that decides it, is given but has an error.
@@ -99,9 +102,15 @@ impl Options {
             || is_given(OptionName::Server) && self.server.is_none()
     }
 
-    /// Returns those of the options that are given, as they are written.
-    pub(crate) fn given_of(&self, options: &[OptionName]) -> impl Iterator<Item = &Ident> {
-        options.iter().filter_map(|option| self.given(*option))
+    /// Reports the options that are not possible under a module, or not under a function.
+    pub(crate) fn check_places(&self, is_module: bool, errors: &mut Errors) {
+        for (spec, word) in &self.given {
+            match spec.place {
+                Place::Function(message) if is_module => errors.at(word, message),
+                Place::Module(message) if !is_module => errors.at(word, message),
+                _ => {}
+            }
+        }
     }
 
     /// Changes the paths in the options, so that inside of a module they keep the meaning that they have around it.
@@ -112,10 +121,8 @@ impl Options {
         for ty in types.into_iter().flatten() {
             IntoModule.visit_type_mut(ty);
         }
-        for expression in [&mut self.concurrent, &mut self.framing_value]
-            .into_iter()
-            .flatten()
-        {
+        let expressions = [&mut self.concurrent, &mut self.framing_value];
+        for expression in expressions.into_iter().flatten() {
             IntoModule.visit_expr_mut(expression);
         }
         if let Some(path) = &mut self.library.0 {

@@ -113,7 +113,7 @@ impl Options {
 
     fn parse_option(
         &mut self,
-        option: &OptionSpec,
+        option: &'static OptionSpec,
         word: &Ident,
         input: ParseStream<'_>,
     ) -> Result<()> {
@@ -121,7 +121,7 @@ impl Options {
             let message = format_args!("`{word}` is given twice: remove one");
             return Err(Error::new(word.span(), message));
         }
-        self.given.push((option.name, word.clone()));
+        self.given.push((option, word.clone()));
         if option.name == OptionName::Framing
             && self.side == Side::Server
             && let Some(ExprCast { expr, ty, .. }) = parse_cast(input)

@@ -1,8 +1,7 @@
 //! Questions about syntax that need no knowledge of the attributes.
 
-mod groups;
 pub(crate) mod lifetimes;
-mod paths;
+mod rewrite;
 mod text;
 mod types;
 mod words;
@@ -14,8 +13,7 @@ use syn::{
 };
 
 pub(crate) use self::{
-    groups::ParenthesizeGroups,
-    paths::IntoModule,
+    rewrite::{IntoModule, ParenthesizeGroups},
     text::text_of,
     types::{
         bare, find_keyword, is_converted, is_handle, is_named, is_unsized, is_value,

@@ -6,7 +6,7 @@ use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{GenericArgument, PathArguments, PathSegment, Type};
 
-use super::is_one_of;
+use super::{is_one_of, text_of};
 
 /// Returns the type without parentheses and invisible groups around it.
 pub(crate) fn bare(ty: &Type) -> &Type {
@@ -48,8 +48,8 @@ pub(crate) fn is_converted(ty: &Type) -> bool {
     let Type::Path(path) = bare(ty) else {
         return false;
     };
-    let last = path.path.segments.last().to_token_stream().to_string();
-    ["String", "PathBuf", "Box < str >", "Vec < u8 >"].contains(&last.as_str())
+    let last = text_of(path.path.segments.last().to_token_stream());
+    ["String", "PathBuf", "Box<str>", "Vec<u8>"].contains(&last.as_str())
 }
 
 /// Returns `true` if a type is one of these handles of a protocol, such as `Push<Chat>`.
@@ -88,7 +88,9 @@ pub(crate) fn mentions_word(tokens: &impl ToTokens, word: &str) -> bool {
 
 /// Returns the first of these keywords in a type.
 pub(crate) fn find_keyword(ty: &Type, keywords: &[&str]) -> Option<TokenTree> {
-    let mut tokens = tokens_of(ty).into_iter();
+    // A type that did not parse has been reported.
+    let known = Some(ty).filter(|ty| !matches!(ty, Type::Verbatim(_)));
+    let mut tokens = flatten(known.to_token_stream()).into_iter();
     tokens.find(|token| keywords.contains(&&*token.to_string()))
 }
 
@@ -149,14 +151,6 @@ pub(crate) fn with_marks(tokens: TokenStream) -> Vec<(TokenTree, [char; 5])> {
     let all = tokens.iter().cloned().enumerate();
     all.map(|(position, token)| (token, around(position)))
         .collect()
-}
-
-/// Returns all tokens of a type. A type that did not parse has none, so that it causes no further error.
-fn tokens_of(ty: &Type) -> Vec<TokenTree> {
-    match ty {
-        Type::Verbatim(_) => Vec::new(),
-        _ => flatten(ty.to_token_stream()),
-    }
 }
 
 /// Returns all tokens, with those inside of groups in place of the groups.

@@ -27,6 +27,9 @@ pub(crate) fn upper_camel(snake: &str) -> String {
 
 /// Returns the candidate that `word` probably means. If several are equally near, returns the first by name.
 pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    if let Some(same) = candidates.iter().find(|candidate| **candidate == word) {
+        return Some(same);
+    }
     let candidates = candidates.iter();
     let (distance, nearest) = candidates.map(|&meant| (edits(word, meant), meant)).min()?;
     // Two changes make any short word into any other, so most of the letters must stay.

@@ -66,7 +66,7 @@ impl ReadAhead {
         if count > 0 {
             self.forget_first_read();
         }
-        self.shrink();
+        self.release_large();
         // Half of the bytes are consumed first. Otherwise, the bytes would move once for each message.
         if self.consumed >= self.bytes.len() / 2 {
             self.bytes.drain(..self.consumed);
@@ -121,9 +121,9 @@ impl ReadAhead {
         budget.reserve_existing(length, &mut self.reserved)
     }
 
-    /// Gives back the memory of a large message that was taken, although other bytes may be left: there may always be
+    /// Releases the memory of a large message that was taken, although other bytes may be left: there may always be
     /// some.
-    fn shrink(&mut self) {
+    fn release_large(&mut self) {
         if self.is_large() && self.len() <= READ_AHEAD {
             self.bytes = self.bytes().to_vec();
             self.consumed = 0;
@@ -199,7 +199,7 @@ impl ReadAhead {
         if self.bytes.is_empty() && take(self).has_ended {
             return ReadState::Eof;
         }
-        self.shrink();
+        self.release_large();
         self.forget_first_read();
         // More may have arrived since.
         ReadState::MaybeMore

@@ -14,6 +14,9 @@
 //! A connection that waits for a request needs no buffers, and most connections wait most of the time. So each thread
 //! has a pool of unused buffers. A connection takes buffers when it reads ([`BufferSlot::checkout`]), and returns them
 //! when it waits and they are empty ([`BufferSlot::release`]).
+//!
+//! To *consume* is to take bytes off, to *clear* to drop them, and to *release* to give memory back, to the pool or to the
+//! budget.
 
 mod ahead;
 mod frames;
@@ -76,10 +79,10 @@ impl BufferSlot {
     }
 
     /// Drops the received bytes. Returns their number.
-    pub(crate) fn drop_received(&mut self) -> usize {
+    pub(crate) fn clear_received(&mut self) -> usize {
         let Buffers { read, ahead, .. } = self.checkout();
         let dropped = read.unread_len() + ahead.len();
-        read.reset();
+        read.clear();
         *ahead = ReadAhead::default();
         self.release();
         dropped
@@ -142,7 +145,7 @@ fn get_buffers() -> Box<Buffers> {
 /// Returns empty buffers to the pool.
 #[inline]
 fn put_buffers(mut buffers: Box<Buffers>) {
-    buffers.read.reset();
+    buffers.read.clear();
     let (read, write) = (buffers.read.capacity(), buffers.write.capacity());
     if is_poolable(read) && is_poolable(write) {
         pool::put_in(&UNUSED_BUFFERS, read + write, buffers);
@@ -258,7 +261,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let ahead = &mut slot.checkout().ahead;
         assert!(ahead.poll_read(&mut cx, &mut &b"de"[..]).is_ready());
-        assert_eq!(slot.drop_received(), 5);
+        assert_eq!(slot.clear_received(), 5);
         assert!(slot.is_released());
         assert_eq!(unread(slot.checkout()), b"");
         assert!(slot.checkout().ahead.is_unused());

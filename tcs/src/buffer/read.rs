@@ -185,7 +185,7 @@ impl ReadBuffer {
                 place,
                 _reserved: self.reserved.take(),
             };
-            self.shrink_limit_to_pool();
+            self.release_reserved();
             return Ok(message);
         }
         let length = place.len();
@@ -361,13 +361,13 @@ impl ReadBuffer {
         self.buffer = small;
         self.position.start = 0;
         if capacity <= pool::LARGEST && self.reserved.is_some() {
-            self.shrink_limit_to_pool();
+            self.release_reserved();
         }
     }
 
-    /// Gives the reserved memory back. The buffer must not be too large for the pool.
+    /// Releases the reserved memory. The buffer must not be too large for the pool.
     #[cold]
-    fn shrink_limit_to_pool(&mut self) {
+    fn release_reserved(&mut self) {
         self.reserved = None;
         self.max_capacity = pool::LARGEST;
     }
@@ -378,16 +378,16 @@ impl ReadBuffer {
         self.buffer.extend_from_slice(&small);
     }
 
-    /// Resets the buffer for a new connection.
+    /// Drops the bytes and the end of the input, for a new connection.
     #[inline]
-    pub(crate) fn reset(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.buffer.clear();
         self.position = Position::default();
         self.read_state = ReadState::Idle;
         self.read_ahead_at = None;
         if self.reserved.is_some() {
             pool::put(&mut self.buffer);
-            self.shrink_limit_to_pool();
+            self.release_reserved();
         }
     }
 

@@ -339,7 +339,7 @@ impl WriteBuffer {
     /// Replaces an empty buffer that has grown too large for the pool.
     ///
     /// The function that the connection waits for may take long, and its reply needs a buffer.
-    pub(crate) fn replace_large(&mut self) {
+    pub(crate) fn release_large(&mut self) {
         // Otherwise, a connection would keep the memory of its largest reply for as long as it waits.
         if self.committed == 0 && self.buffer.capacity() > pool::LARGEST {
             pool::put(&mut self.buffer);
@@ -511,7 +511,7 @@ mod tests {
         for capacity in [0, pool::NEW_CAPACITY, pool::LARGEST, pool::LARGEST + 1] {
             let mut write = WriteBuffer::default();
             write.buffer = Vec::with_capacity(capacity);
-            write.replace_large();
+            write.release_large();
             let is_replaced = write.capacity() != capacity;
             assert_eq!(is_replaced, capacity > pool::LARGEST, "{capacity}");
             assert!(write.capacity() <= pool::LARGEST, "{capacity}");

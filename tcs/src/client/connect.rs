@@ -31,28 +31,28 @@ pub(super) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 impl ConnectOptions {
-    /// Connects to the first address of `address` that answers.
+    /// Connects to `address`.
     ///
-    /// The addresses of a name are tried as in Happy Eyeballs (RFC 8305): IPv6 and IPv4 in turn, the next one
-    /// 250 ms after the one before, or immediately when that refuses. The first connection is taken. If
+    /// The addresses of a name are tried as in Happy Eyeballs (RFC 8305): IPv6 and IPv4 in turn, each 250 ms after the
+    /// one before, or immediately when that refuses. The first connection wins. If
     /// [`connect_timeout`](Self::connect_timeout) is too short for 250 ms each, the attempts share it.
     ///
-    /// An address `tls://host:port` is connected to over TLS, and `unix:/path` over a Unix socket.
+    /// An address `tls://host:port` uses TLS, and `unix:/path` a Unix socket.
     ///
     /// # Errors
     ///
-    /// [`Resolve`](crate::ErrorKind::Resolve), [`Connect`](crate::ErrorKind::Connect) or
+    /// Returns [`Resolve`](crate::ErrorKind::Resolve), [`Connect`](crate::ErrorKind::Connect) or
     /// [`TimedOut`](crate::ErrorKind::TimedOut); [`Setting`](crate::ErrorKind::Setting) for an invalid
     /// value; [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio runtime.
     ///
     /// # Panics
     ///
-    /// In a tokio runtime without I/O (`enable_io`) or without a clock (`enable_time`), which is needed even if
+    /// Panics in a tokio runtime without I/O (`enable_io`) or without a clock (`enable_time`), even if
     /// [`connect_timeout`](Self::connect_timeout) is `None`.
     ///
     /// # Cancel safety
     ///
-    /// Safe: dropping the future closes the connection.
+    /// Dropping the future closes the connection.
     pub async fn connect<F: Framing>(&self, address: impl Into<Address>) -> Result<Connection<F>> {
         self.connect_in_order(address.into(), |_| ()).await
     }
@@ -72,7 +72,7 @@ impl ConnectOptions {
     ///
     /// # Errors
     ///
-    /// [`Setting`](crate::ErrorKind::Setting) for an invalid value.
+    /// Returns [`Setting`](crate::ErrorKind::Setting) for an invalid value.
     pub fn over<F: Framing>(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -194,9 +194,9 @@ pub(super) async fn connect_any(
     Ok((stream, addr))
 }
 
-/// Makes the attempts of Happy Eyeballs (RFC 8305), and returns the first connection: a server that does not answer delays
-/// the next attempt by [`ATTEMPT_DELAY`] or its share of the time, and one that refuses does not. The other attempts are
-/// dropped. Their errors go to `failed`. Returns `None` if all have failed, or at the deadline.
+/// Makes the attempts of Happy Eyeballs (RFC 8305), and returns the first connection: a server that does not answer
+/// delays the next attempt by [`ATTEMPT_DELAY`] or its share of the time, and one that refuses does not. The other
+/// attempts are dropped. Their errors go to `failed`. Returns `None` if all have failed, or at the deadline.
 pub(super) async fn race<S, T, C: Future<Output = Result<T>>>(
     servers: Vec<S>,
     deadline: Instant,
@@ -246,8 +246,8 @@ async fn first_result<A: Future + Unpin>(attempts: &mut Vec<A>) -> A::Output {
     .await
 }
 
-/// Alternates the families, so that a broken one delays only every other attempt (RFC 8305, section 4). The resolver
-/// or the channel decides which family is first, and the order within each. An address that has failed may so come before
+/// Alternates the families, so that a broken one delays only every other attempt (RFC 8305, section 4). The resolver or
+/// the channel decides which family is first, and the order within each. An address that has failed may so come before
 /// one that works, if they are of different families.
 fn interleave(addrs: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let is_v6 = addrs.first().is_some_and(SocketAddr::is_ipv6);

@@ -22,48 +22,45 @@ use crate::{
 /// memory of a large reply beyond the next reply.
 const MAX_SCRATCH: usize = 128 * 1024;
 
-/// A connection to a server, for any number of exchanges, one after the other.
+/// A connection to a server, for any number of exchanges, one at a time.
 ///
-/// The compiler infers the framing `F` from the first protocol that is used on the connection, so
-/// mixing framings does not compile.
+/// The compiler infers the framing `F` from the first protocol that is used on the connection, so mixing framings does
+/// not compile.
 ///
-/// A reply never reaches another caller. The connection is closed if the reply timeout passes, or if a message
-/// arrives that answers no request. The next use then returns an error that gives the reason. A message
-/// answers only a request that was sent before this side began to read the message. To receive a greeting,
-/// call [`receive`](Self::receive).
+/// A reply never reaches another caller. If the reply timeout passes, or a message arrives that answers no request, the
+/// connection is closed, and its next use returns an error with the reason. A message answers only a request that was
+/// sent before the client began to read the message. To receive a greeting, call [`receive`](Self::receive).
 ///
 /// # Cancel safety
 ///
-/// You can drop the future of a [`call`](Self::call), an [`exchange`](Self::exchange) or a
-/// [`receive`](Self::receive), for example with `select!` or `timeout`, and continue. A call that has timed out, because
-/// its [`deadline`](Self::deadline) has passed, is like one that was dropped:
+/// You can drop the future of a [`call`](Self::call), an [`exchange`](Self::exchange) or a [`receive`](Self::receive),
+/// for example in `select!` or `timeout`, and continue to use the connection. A call whose [`deadline`](Self::deadline)
+/// passes has the same effect:
 ///
-/// - If nothing of its request was sent, the request is removed and never executed. (A request of a `Codec` is sent all
-///   the same, because the codec may have counted it.)
-/// - Otherwise, whether the request is executed is unknown. A server that has all of it executes it. The next use of the
-///   connection sends the rest of it, and skips its reply, which comes before the next one. So the next call waits until
-///   the server has executed both.
+/// - If nothing of its request was sent, the request is removed and never executed, except with a `Codec`, which may
+///   have counted it already.
+/// - Otherwise, it is unknown whether the request is executed. The next use of the connection sends the rest of it, and
+///   skips its reply. The next call therefore waits until the server has executed both.
 ///
-/// While replies are still to be skipped, the reply timeout continues: it closes the connection if no complete message
-/// arrives within it. So does a further use while more than
-/// [`max_in_flight`](ConnectOptions::max_in_flight) replies are missing, and the next use of a framing with one exchange
-/// per connection.
+/// While replies are still to be skipped, the connection is closed if no complete message arrives within the reply
+/// timeout, or if you use it again while more than [`max_in_flight`](ConnectOptions::max_in_flight) replies are
+/// missing. With a framing for one exchange per connection, the next use closes it.
 ///
-/// With [`Multiplexed`](crate::framing::Multiplexed), replies have ids, so the next call waits for none but its own: the
-/// client cancels the request, and the server drops its function if that waits. A late reply is skipped whenever it
-/// comes. A call is cancelled when it is dropped, and a stream by the next use of the connection. The server also gets
-/// the [`deadline`](Self::deadline) of a call.
+/// With [`Multiplexed`](crate::framing::Multiplexed), replies have ids, so the next call does not wait for a dropped
+/// one. The client cancels the request, and the server drops its function if that waits. A call is cancelled when it is
+/// dropped, and a stream at the next use of the connection. The server also receives the [`deadline`](Self::deadline)
+/// of a call.
 ///
-/// An [`upload`](Self::upload) that is dropped before its end closes the connection at its next use: the server must not
-/// take a part for the whole.
+/// If you drop an [`upload`](Self::upload) before its end, the next use closes the connection, because the server must
+/// not take a part for the whole.
 ///
 /// Do not drop calls of a protocol that leaves requests without a reply
 /// ([`Response::NoReply`](crate::Response::NoReply)): the next reply would be skipped in place of the missing one.
 ///
 /// # Panics
 ///
-/// A method that has to wait panics outside of a tokio runtime with a clock (`enable_time`), unless the
-/// [reply timeout](ConnectOptions::reply_timeout) is `None`. `start_tls` always needs the clock.
+/// Methods that have to wait panic outside of a tokio runtime with a clock (`enable_time`), unless the [reply
+/// timeout](ConnectOptions::reply_timeout) is `None`. `start_tls` always needs the clock.
 ///
 /// # Examples
 ///
@@ -116,20 +113,20 @@ pub struct ConnectionParts {
 impl<F: Framing> Connection<F> {
     /// Connects with the default [`ConnectOptions`].
     ///
-    /// The compiler infers the framing `F` from the first use of the connection. It asks for a type until
-    /// there is a `connection.call::<Greet>(…)` or a `connection.exchange(…)`.
+    /// The compiler infers the framing `F` from the first `connection.call::<Greet>(…)` or `connection.exchange(…)`,
+    /// and asks for a type annotation if there is none.
     ///
     /// # Errors
     ///
-    /// The errors of [`ConnectOptions::connect`].
+    /// Returns the errors of [`ConnectOptions::connect`].
     ///
     /// # Panics
     ///
-    /// As [`ConnectOptions::connect`] does.
+    /// Panics as [`ConnectOptions::connect`] does.
     ///
     /// # Cancel safety
     ///
-    /// Safe: dropping the future closes the connection.
+    /// Dropping the future closes the connection.
     pub async fn connect(address: impl Into<Address>) -> Result<Self> {
         ConnectOptions::new().connect(address).await
     }
@@ -141,10 +138,9 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// By [`ErrorKind`](crate::ErrorKind): `Rejected` with the server's reason; `Request` or `Reply` for
-    /// a message that cannot be encoded or decoded; `TimedOut`, `Closed` or `Io`; and `Broken` or
-    /// `Closed` after an earlier failure. [`Error::execution`] returns whether the request may have been
-    /// executed.
+    /// Returns an error of the [kind](crate::ErrorKind) `Rejected` with the server's reason; `Request` or `Reply` for a
+    /// message that cannot be encoded or decoded; `TimedOut`, `Closed` or `Io`; and `Broken` or `Closed` after an
+    /// earlier failure. [`Error::execution`] says whether the request may have been executed.
     ///
     /// # Cancel safety
     ///
@@ -163,22 +159,21 @@ impl<F: Framing> Connection<F> {
         Ok(protocol.process_reply(peer, reply).await)
     }
 
-    /// Sends a request of the protocol `P`, named as in `call::<P>`, and returns the reply. The reply
-    /// may borrow from the connection.
+    /// Sends a request of the protocol `P`, and returns the reply, which may borrow from the connection.
     ///
-    /// If the function returns `Result<T, E>` in [`Plain`](crate::format::Plain), the reply is the `T`. An `Err`
-    /// arrives as an [`Error`] with a [`rejection`](Error::rejection). A framing without control frames
-    /// cannot distinguish the two: the text of an `Err` is then read as a `T`.
-    ///
-    /// For a protocol made by `#[client_protocol]`, use [`exchange`](Self::exchange).
+    /// If the function returns `Result<T, E>` in [`Plain`](crate::format::Plain), the reply is the `T`, and an `Err`
+    /// arrives as an [`Error`] with a [`rejection`](Error::rejection). A framing without control frames cannot
+    /// distinguish the two: the text of an `Err` is then decoded as a `T`.
     ///
     /// If the protocol has a [greeting](crate::protocol::Contract::HAS_GREETING), the first call waits for it and drops
-    /// it. To get the greeting, call [`receive`](Self::receive) first. The wait for the greeting and the
-    /// wait for the reply take at most the reply timeout each.
+    /// it. To read the greeting, call [`receive`](Self::receive) first. The reply timeout applies to each of the two
+    /// waits.
+    ///
+    /// For a type made by `#[client_protocol]`, use [`exchange`](Self::exchange).
     ///
     /// # Errors
     ///
-    /// The errors of [`exchange`](Self::exchange).
+    /// Returns the errors of [`exchange`](Self::exchange).
     ///
     /// # Cancel safety
     ///
@@ -192,9 +187,8 @@ impl<F: Framing> Connection<F> {
         self.decode(reply, |reply, _| Ok(reply))
     }
 
-    /// Like [`call`](Self::call), but takes the reply of one operation out of the type of all. The
-    /// connection closes after any other message, which may be a greeting: all later replies would be
-    /// those of earlier requests.
+    /// Like [`call`](Self::call), but extracts the reply of one operation from that of the module. The connection
+    /// closes after any other message, which may be a greeting: all later replies would be those of earlier requests.
     #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     #[doc(hidden)]
     pub async fn call_for<'c, P, T>(
@@ -230,11 +224,11 @@ impl<F: Framing> Connection<F> {
     ///
     /// # Errors
     ///
-    /// The errors of [`exchange`](Self::exchange).
+    /// Returns the errors of [`exchange`](Self::exchange).
     ///
     /// # Cancel safety
     ///
-    /// Safe: the next use of the connection gets the message.
+    /// This method is cancel safe: the next use of the connection receives the message.
     pub async fn receive<'a, T, Format>(&'a mut self) -> Result<T>
     where
         T: Decode<'a, Format>,
@@ -284,19 +278,19 @@ impl<F: Framing> Connection<F> {
         self.exchanges.peer()
     }
 
-    /// Limits how long the next [`call`](Self::call), [`exchange`](Self::exchange) or [`receive`](Self::receive)
-    /// waits, from its first poll to its reply, including the wait for a greeting. Default: only the reply
-    /// timeout applies. A future that is dropped before its first poll is no call: the limit then applies to the next one.
+    /// Limits how long the next [`call`](Self::call), [`exchange`](Self::exchange) or [`receive`](Self::receive) waits,
+    /// from its first poll to its reply, including the wait for a greeting. If you drop a call before its first poll, the
+    /// limit applies to the next one.
     ///
     /// When the limit passes, the call returns [`TimedOut`](crate::ErrorKind::TimedOut) with
     /// [`Execution::NotSent`](crate::Execution::NotSent) if nothing of its request was sent, and otherwise with
-    /// [`Execution::Unknown`](crate::Execution::Unknown). The connection stays usable, as after a
-    /// [dropped call](Self#cancel-safety). If the [reply timeout](ConnectOptions::reply_timeout) is shorter, it still
-    /// closes the connection. With a limit of zero, nothing is sent. A [`pipeline`](Self::pipeline) has no deadline.
+    /// [`Execution::Unknown`](crate::Execution::Unknown). The connection stays usable, as after a [dropped
+    /// call](Self#cancel-safety). A shorter [reply timeout](ConnectOptions::reply_timeout) still closes the connection.
+    /// With a limit of zero, nothing is sent. A [`pipeline`](Self::pipeline) has no deadline.
     ///
-    /// A call that a protocol function makes also ends when the server's
-    /// [`request_timeout`](crate::server::Server::request_timeout) for the function would pass, without a limit of its
-    /// own. The earlier one applies. A task that the function spawns inherits nothing.
+    /// A call that a protocol function makes also ends with the
+    /// [`request_timeout`](crate::server::Server::request_timeout) of that function, if that is earlier. A task that
+    /// the function spawns does not inherit it.
     ///
     /// # Examples
     ///
@@ -329,10 +323,10 @@ impl<F: Framing> Connection<F> {
         self
     }
 
-    /// Closes the connection after its last exchange, within the reply timeout.
+    /// Closes the connection gracefully, within the reply timeout.
     ///
-    /// Dropping a TCP connection closes it as well. A stream with an end of its own, such as TLS, sends
-    /// that end only here. If the connection has failed, this method does nothing.
+    /// Dropping a TCP connection closes it as well, but only this method sends the end of a stream such as TLS. If the
+    /// connection has failed, this method does nothing.
     ///
     /// # Cancel safety
     ///
@@ -345,15 +339,15 @@ impl<F: Framing> Connection<F> {
 
     /// Consumes the connection, returning its stream and the bytes that were read after the last message.
     ///
-    /// This is for peers that change to another protocol. For TLS, use `start_tls`. After a pipeline, receive all
-    /// replies first. The state of your own framing is dropped. After an exchange with
-    /// [`UntilEof`](crate::framing::UntilEof), the sending half of the stream is shut down.
+    /// Use this method to switch to another protocol. For TLS, use `start_tls`. After a pipeline, receive all replies
+    /// first. The state of your own framing is dropped. After an exchange with [`UntilEof`](crate::framing::UntilEof),
+    /// the sending half of the stream is shut down.
     ///
     /// # Errors
     ///
-    /// [`Broken`](crate::ErrorKind::Broken), [`Closed`](crate::ErrorKind::Closed) or
-    /// [`Io`](crate::ErrorKind::Io) if the connection has failed, if replies are missing, or if a request
-    /// or a reply that was too large has not been transferred to its end. The connection is then closed.
+    /// Returns [`Broken`](crate::ErrorKind::Broken), [`Closed`](crate::ErrorKind::Closed) or
+    /// [`Io`](crate::ErrorKind::Io) if the connection has failed, if replies are missing, or if an oversized request or
+    /// reply was not transferred completely. The connection is then closed.
     ///
     /// # Examples
     ///
@@ -388,23 +382,22 @@ impl<F: Framing> Connection<F> {
         Ok(ConnectionParts { stream, read_buf })
     }
 
-    /// Continues over TLS, after a reply that says so (STARTTLS).
-    ///
-    /// `host` is the name that the server's certificate must have, unless `tls` has another. The framing begins anew,
-    /// and the server sends no second greeting. Leave [`ConnectOptions::tls`] unset, which would start TLS while
-    /// connecting. At servers of this library, the reply is a
+    /// Upgrades the connection to TLS, after a reply that says so (STARTTLS), such as
     /// [`Response::StartTls`](crate::Response::StartTls).
+    ///
+    /// The server's certificate must be for `host`, unless `tls` names another. The framing begins anew, and the server
+    /// sends no second greeting. Leave [`ConnectOptions::tls`] unset, because it starts TLS while connecting.
     ///
     /// # Errors
     ///
-    /// The errors of [`into_parts`](Self::into_parts). [`Broken`](crate::ErrorKind::Broken) if the server has sent more
-    /// than the reply, because an attacker may have added it. [`Connect`](crate::ErrorKind::Connect) if the handshake
-    /// fails, and [`TimedOut`](crate::ErrorKind::TimedOut) if it takes longer than the
-    /// [connect timeout](ConnectOptions::connect_timeout).
+    /// Returns the errors of [`into_parts`](Self::into_parts). [`Broken`](crate::ErrorKind::Broken) if the server has
+    /// sent more than the reply, because an attacker may have added it. [`Connect`](crate::ErrorKind::Connect) if the
+    /// handshake fails, and [`TimedOut`](crate::ErrorKind::TimedOut) if it takes longer than the [connect
+    /// timeout](ConnectOptions::connect_timeout).
     ///
     /// # Cancel safety
     ///
-    /// Safe: dropping the future closes the connection.
+    /// Dropping the future closes the connection.
     ///
     /// # Examples
     ///

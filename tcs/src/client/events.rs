@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use crate::{
-    Error, Result, format::Decode, framing::Framing, limit::check_events, protocol::Pushes,
+    Error, Result, checks::check_events, format::Decode, framing::Framing, protocol::Pushes,
 };
 
 impl<F: Framing> Connection<F> {
@@ -12,25 +12,26 @@ impl<F: Framing> Connection<F> {
     /// kept in order, and are returned first, also after the connection has ended. What is kept is limited by
     /// [`max_queued_events`](super::ConnectOptions::max_queued_events).
     ///
-    /// There is no limit for the wait, because a server may have nothing to say for long: the reply timeout applies only
-    /// while replies to dropped calls are still to be skipped. A [`deadline`](Self::deadline) always does. A server whose machine
-    /// is gone is found by [`keepalive_timeout`](super::ConnectOptions::keepalive_timeout).
+    /// The wait has no limit, because a server may push nothing for a long time: the reply timeout applies only while
+    /// replies to dropped calls are still to be skipped. A [`deadline`](Self::deadline) always does. A server whose
+    /// machine is gone is found by [`keepalive_timeout`](super::ConnectOptions::keepalive_timeout).
     ///
-    /// With framings that do not announce events, which are all but [`LengthPrefixed`](crate::framing::LengthPrefixed) and
-    /// [`Multiplexed`](crate::framing::Multiplexed), [`Pushes::is_push`] recognizes them, from the first use
-    /// of this method on, or, if the protocol has [`IS_EVENT`](crate::protocol::Contract::IS_EVENT), from the first call. If the server
-    /// has a greeting, [`receive`](Self::receive) it first.
+    /// With framings that do not announce events, which are all but [`LengthPrefixed`](crate::framing::LengthPrefixed)
+    /// and [`Multiplexed`](crate::framing::Multiplexed), [`Pushes::is_push`] recognizes them, from the first use of
+    /// this method on, or, if the protocol has [`IS_EVENT`](crate::protocol::Contract::IS_EVENT), from the first call.
+    /// If the server has a greeting, [`receive`](Self::receive) it first.
     ///
     /// # Errors
     ///
-    /// `Setting` if events look like replies, because the protocol has the option `push` without `is_push`; `Reply` for an
-    /// event that cannot be decoded, after which the next one can be received; `TimedOut` at the deadline;
-    /// `Closed`, `Io` or `Broken` if the connection has ended. A message that is no event ends it, because no request is
-    /// in flight.
+    /// `Setting` if events look like replies, because the protocol has the option `push` without `is_push`; `Reply` for
+    /// an event that cannot be decoded, after which the next one can be received; `TimedOut` at the deadline; `Closed`,
+    /// `Io` or `Broken` if the connection has ended. A message that is no event ends it, because no request is in
+    /// flight.
     ///
     /// # Cancel safety
     ///
-    /// Safe: no event is lost. The next use of the connection gets it, or keeps it for this method.
+    /// This method is cancel safe: no event is lost. The next use of the connection gets it, or keeps it for this
+    /// method.
     ///
     /// # Examples
     ///

@@ -29,7 +29,7 @@ use crate::{
 ///
 /// [`next`](Self::next) lends each item, which may borrow from the connection. After the last item, it returns `None`,
 /// and [`finish`](Self::finish) returns the reply that has ended the stream. Each item has the
-/// [reply timeout](super::ConnectOptions::reply_timeout) for itself, so a stream may last for ever. A
+/// [reply timeout](super::ConnectOptions::reply_timeout) for itself, so a stream may last forever. A
 /// [`deadline`](Connection::deadline) is for the whole stream.
 ///
 /// A server that is ahead waits until the items are received, so the memory for a stream is bounded at both ends.
@@ -45,8 +45,8 @@ use crate::{
 ///
 /// # Cancel safety
 ///
-/// Dropping a stream before its end leaves the connection usable. The next use of the connection tells the server that the
-/// request is cancelled. With [`Multiplexed`](crate::framing::Multiplexed), it then waits for nothing. With
+/// Dropping a stream before its end leaves the connection usable. The next use of the connection tells the server that
+/// the request is cancelled. With [`Multiplexed`](crate::framing::Multiplexed), it then waits for nothing. With
 /// [`LengthPrefixed`](crate::framing::LengthPrefixed), it skips the items until the server has dropped the function, or
 /// has sent the whole stream if the protocol has a session. It skips for at most the reply timeout, and then the
 /// connection is closed.
@@ -150,13 +150,13 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
     ///
     /// # Errors
     ///
-    /// `Reply` for an item that cannot be decoded, after which the next one can be received. Other errors end the stream:
-    /// `Rejected` if the function has returned an error, which may come after some items, and the other errors of
-    /// [`Connection::call`].
+    /// `Reply` for an item that cannot be decoded, after which the next one can be received. Other errors end the
+    /// stream: `Rejected` if the function has returned an error, which may come after some items, and the other errors
+    /// of [`Connection::call`].
     ///
     /// # Cancel safety
     ///
-    /// Safe: the next call returns the item. The reply timeout continues until then.
+    /// This method is cancel safe: the next call returns the item. The reply timeout continues until then.
     pub async fn next<'a>(&'a mut self) -> Result<Option<P::Item<'a>>>
     where
         P::Item<'a>: Decode<'a, <P as Streams>::Format>,
@@ -167,15 +167,15 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
         }
     }
 
-    /// Skips the items that are left. Returns how many there were.
+    /// Skips the remaining items, and returns their number.
     ///
     /// # Errors
     ///
-    /// The errors of [`next`](Self::next).
+    /// Returns the errors of [`next`](Self::next).
     ///
     /// # Cancel safety
     ///
-    /// Safe: the next call skips the others.
+    /// This method is cancel safe: the next call skips the others.
     pub async fn skip_rest(&mut self) -> Result<u64> {
         let mut skipped = 0;
         while let Some(item) = poll_fn(|cx| self.poll_item(cx)).await? {
@@ -188,7 +188,7 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
         Ok(skipped)
     }
 
-    /// Returns the reply that has ended the stream. Waits for it if `next` has not returned `None` yet.
+    /// Returns the reply that ended the stream, or waits for it if `next` has not returned `None` yet.
     ///
     /// # Errors
     ///
@@ -248,9 +248,9 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
 impl<P: Contract> Items<'_, P> {
     /// Returns the items as a `futures_core::Stream` of `T` (feature `stream`).
     ///
-    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`. The stream ends after
-    /// the last item, and after an error that ends the reply. [`Owned::into_inner`] then returns the [`Items`], for the
-    /// reply.
+    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`. The stream ends
+    /// after the last item, and after an error that ends the reply. [`Owned::into_inner`] then returns the [`Items`],
+    /// for the reply.
     pub fn owned<T>(self) -> Owned<Self, T>
     where
         P: Streams,

@@ -1,7 +1,7 @@
 //! Clients and their options.
 //!
-//! [`Client`](crate::Client) is for one exchange, and [`Connection`](crate::Connection) for many exchanges of one task.
-//! Many tasks can share a [`Channel`](crate::Channel), which reconnects.
+//! See [choosing a client](crate#choosing-a-client) for the differences between [`Client`](crate::Client),
+//! [`Connection`](crate::Connection) and [`Channel`](crate::Channel).
 //!
 //! # More than one request, or one reply
 //!
@@ -12,11 +12,11 @@
 //! | pushes events | [`next_event`](crate::Connection::next_event), between calls | [`subscribe`](crate::Channel::subscribe) and [`events`](crate::Channel::events), which return [`Events`] |
 //! | pushes events between replies, or is used by two tasks | [`split`](crate::Connection::split), which returns a [`Sender`] and a [`Receiver`] | – |
 //!
-//! Replies come in the order of the requests, so a long stream delays the replies after it. Give it a connection of its
-//! own, or use the framing [`Multiplexed`](crate::framing::Multiplexed), which has no uploads yet. A call that expects
-//! one reply and gets a stream returns an error of the kind [`Reply`](crate::ErrorKind::Reply).
+//! Replies arrive in the order of the requests, so a long stream delays later replies. Use a separate connection for
+//! it, or the framing [`Multiplexed`](crate::framing::Multiplexed), which has no uploads yet. A call that expects one
+//! reply and receives a stream returns an error of the kind [`Reply`](crate::ErrorKind::Reply).
 //!
-//! Events arrive at any time. They are kept in order until they are received, up to
+//! Events may arrive at any time, and are kept in order until you receive them, up to
 //! [`max_queued_events`](ConnectOptions::max_queued_events).
 //!
 //! [`LengthPrefixed`](crate::framing::LengthPrefixed) and `Multiplexed` distinguish items, events and replies. With
@@ -27,6 +27,31 @@
 //!
 //! With the feature `stream`, [`Items`], [`ChannelItems`] and [`Events`] have a method `owned`, which returns a
 //! `futures_core::Stream`.
+//!
+//! # Logging and metrics
+//!
+//! Channels log with `tracing`, and with the feature `metrics` they publish metrics, as servers do
+//! ([logging](crate::server#logging), [metrics](crate::server#metrics)). These names do not change without a note in
+//! `CHANGELOG.md`:
+//!
+//! | span or event | level | fields |
+//! |---|---|---|
+//! | span `channel`, around the events of a connection of a [`Channel`](crate::Channel) | `INFO` | `server` |
+//! | `cannot connect; trying again` | `WARN`, at the first of several attempts | `error` |
+//! | `connected again` | `INFO` | `peer`; `failures` |
+//! | `connection lost with calls in flight` | `INFO` | `peer`, `reason` |
+//!
+//! | name | kind | meaning |
+//! |---|---|---|
+//! | `tcs_client_connections_open` | gauge | connections of channels that are open |
+//! | `tcs_client_connects_total` | counter | attempts to connect, by `outcome`: `connected` or `failed` |
+//! | `tcs_client_connections_lost_total` | counter | connections that ended while calls were in flight |
+//! | `tcs_client_calls_total` | counter | calls, by `outcome`: `answered` or `failed`, with their retries |
+//! | `tcs_client_retries_total` | counter | requests that were sent again |
+//! | `tcs_client_call_duration_seconds` | histogram | the time from a call to its reply, with all waits and retries |
+//!
+//! They are published when they change, and have no labels but `outcome`. Install a recorder before you make a channel.
+//! The metrics of several channels in a program add up.
 
 pub(crate) mod channel;
 mod connect;

@@ -43,7 +43,7 @@ pub struct Client<P> {
 }
 
 impl<P: ClientProtocol> Client<P> {
-    /// Creates a client of the server at 127.0.0.1:1234, with the default [`ConnectOptions`].
+    /// Creates a client for the server at 127.0.0.1:1234, with the default [`ConnectOptions`].
     pub fn new(protocol: P) -> Self {
         Self {
             protocol,
@@ -77,18 +77,19 @@ impl<P: ClientProtocol> Client<P> {
         self
     }
 
-    /// Runs the exchange on the current runtime. Returns the output of the protocol's `process_reply`, after at
-    /// most a second more for closing the connection.
+    /// Runs the exchange on the current runtime, and returns the output of the protocol's `process_reply`.
+    ///
+    /// Closing the connection takes at most another second.
     ///
     /// # Errors
     ///
-    /// The errors of [`ConnectOptions::connect`](crate::client::ConnectOptions::connect) and of
-    /// [`Connection::exchange`](crate::Connection::exchange). So it is [`Runtime`](crate::ErrorKind::Runtime) outside
-    /// of a tokio runtime.
+    /// Returns the errors of [`ConnectOptions::connect`](crate::client::ConnectOptions::connect), such as
+    /// [`Runtime`](crate::ErrorKind::Runtime) outside of a tokio runtime, and of
+    /// [`Connection::exchange`](crate::Connection::exchange).
     ///
     /// # Panics
     ///
-    /// As [`ConnectOptions::connect`](crate::client::ConnectOptions::connect) does.
+    /// Panics as [`ConnectOptions::connect`](crate::client::ConnectOptions::connect) does.
     ///
     /// # Cancel safety
     ///
@@ -105,8 +106,7 @@ impl<P: ClientProtocol> Client<P> {
     ///
     /// # Errors
     ///
-    /// The errors of [`open`](Self::open), and [`Runtime`](crate::ErrorKind::Runtime) inside of a tokio
-    /// runtime.
+    /// Returns the errors of [`open`](Self::open), and [`Runtime`](crate::ErrorKind::Runtime) inside a tokio runtime.
     pub fn run(self) -> Result<P::Output> {
         block_on("open()", Builder::new_current_thread, self.open())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::transport::ClientTls;
 use crate::{
     Result,
-    limit::{check_message_len, check_zero},
+    checks::{check_message_len, check_zero},
     socket::Keepalive,
 };
 
@@ -19,7 +19,7 @@ pub(super) const MAX_TIMEOUT: Duration = Duration::from_hours(24 * 365);
 /// The default of `max_frame_len`: 8 MiB.
 pub(super) const DEFAULT_MAX_FRAME_LEN: usize = 8 << 20;
 
-/// How a client connects and how long it waits.
+/// The options of a connection: its timeouts, limits and TLS.
 ///
 /// # Examples
 ///
@@ -76,7 +76,7 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Creates options with the defaults.
+    /// Creates options with default values.
     pub fn new() -> Self {
         Self::default()
     }
@@ -86,42 +86,40 @@ impl ConnectOptions {
         self.connect_timeout.unwrap_or(MAX_TIMEOUT).min(MAX_TIMEOUT)
     }
 
-    /// Limits how long connecting may take.
+    /// Sets how long connecting may take.
     ///
-    /// The limit is for all addresses of a name together, which are tried 250 ms apart. With `None`, only the limits of
-    /// the operating system apply. Connecting returns an error for zero. Default: 5 s.
+    /// The limit applies to all addresses of a name together, which are tried 250 ms apart. With `None`, only the
+    /// limits of the operating system apply. Connecting returns an error for zero. Default: 5 s.
     pub fn connect_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.connect_timeout = limit.into();
         self
     }
 
-    /// Limits each wait for a message, and each wait until requests are sent. An exchange is one such
-    /// wait, from its request to its whole reply.
+    /// Sets how long to wait for a reply or another message, and until requests are sent.
     ///
-    /// When the limit passes, the connection is closed, so that the reply never reaches another caller.
-    /// The connection of a [`Channel`](crate::Channel) stays open, unless nothing at all has arrived. `None` waits
-    /// forever, and needs no tokio runtime with a clock (`enable_time`), except for a channel over
-    /// [`Multiplexed`](crate::framing::Multiplexed). Connecting returns an error for zero.
-    /// Default: 30 s.
+    /// When the limit passes, the connection is closed, so the reply never reaches another caller. The connection of a
+    /// [`Channel`](crate::Channel) stays open, unless nothing at all has arrived. `None` waits forever, and needs no
+    /// tokio runtime with a clock (`enable_time`), except for a channel over
+    /// [`Multiplexed`](crate::framing::Multiplexed). Connecting returns an error for zero. Default: 30 s.
     pub fn reply_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.reply_timeout = limit.into();
         self
     }
 
-    /// Ends a connection over TCP to a server whose machine has not answered for this time.
+    /// Sets how long the machine of the server may be silent before a TCP connection to it ends.
     ///
-    /// A server whose machine has lost its power or its network says nothing, and an idle connection to it would
-    /// never end. The system sends it probes after half of this time (`SO_KEEPALIVE`, tcp(7)), and the connection
-    /// ends as after a reset.
+    /// A machine that loses its power or its network sends nothing, and an idle connection to it would never end. The
+    /// operating system sends probes after half of this time (`SO_KEEPALIVE`, tcp(7)). If the machine does not answer,
+    /// the connection ends as after a reset.
     ///
-    /// There are no probes while a request is sent that the other machine has not acknowledged. On Linux, the
-    /// connection then ends after this time as well (`TCP_USER_TIMEOUT`), if [`reply_timeout`](Self::reply_timeout) is not
-    /// longer. `TCP_USER_TIMEOUT` also ends the connection to a server that is alive and reads nothing for this time,
-    /// because it is busy with earlier requests: a channel then loses all calls in flight. So if `reply_timeout` is longer,
-    /// that limit ends the wait, and with `None`, the system gives up after about 15 minutes.
+    /// The system sends no probes while a request is unacknowledged. On Linux, the connection then also ends after this
+    /// time (`TCP_USER_TIMEOUT`), unless [`reply_timeout`](Self::reply_timeout) is longer: the option would also end
+    /// the connection to a server that is alive but reads nothing, because it is busy with earlier requests. If
+    /// `reply_timeout` is longer, it ends the wait instead. If it is `None`, the system gives up after about 15
+    /// minutes.
     ///
-    /// The system counts in whole seconds, from 2 s to about 18 hours. `None` keeps the options of the system.
-    /// Connecting returns an error for zero. Default: 2 minutes.
+    /// The operating system counts whole seconds, from 2 s to about 18 hours. `None` keeps its defaults. Connecting
+    /// returns an error for zero. Default: 2 minutes.
     pub fn keepalive_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.keepalive_timeout = limit.into();
         self
@@ -147,7 +145,7 @@ impl ConnectOptions {
         })
     }
 
-    /// Limits the size of a message in bytes, in both directions unless there is a
+    /// Sets the maximum length of a message in bytes, in both directions unless you set
     /// [`max_reply_len`](Self::max_reply_len).
     ///
     /// Connecting returns an error for zero, for more than 512 MiB, and for less than the minimum of a
@@ -157,19 +155,19 @@ impl ConnectOptions {
         self
     }
 
-    /// Limits the size in bytes of a message that the client accepts: a reply, an item of a streamed reply, an event,
-    /// or the greeting.
+    /// Sets the maximum length in bytes of a message that the client accepts: a reply, an item of a streamed reply, an
+    /// event, or the greeting.
     ///
-    /// A larger one is an error of the kind [`Reply`](crate::ErrorKind::Reply). Set it if requests are small and replies
-    /// are large. Connecting returns an error for the same values as of `max_frame_len`.
-    /// Default: [`max_frame_len`](Self::max_frame_len).
+    /// A larger message is an error of the kind [`Reply`](crate::ErrorKind::Reply). Use this setting for small requests
+    /// with large replies. Connecting returns an error for the same values as with `max_frame_len`. Default:
+    /// [`max_frame_len`](Self::max_frame_len).
     pub fn max_reply_len(mut self, bytes: usize) -> Self {
         self.max_reply_len = Some(bytes);
         self
     }
 
-    /// Limits the number of requests in flight on a connection. A request is in flight until its reply
-    /// is received.
+    /// Sets the maximum number of requests in flight on a connection. A request is in flight until its reply is
+    /// received.
     ///
     /// At the limit, a [`Pipeline`](crate::client::Pipeline) is full, and the callers of a
     /// [`Channel`](crate::Channel) wait. Connecting returns an error for zero. Default: 1,024.
@@ -178,20 +176,20 @@ impl ConnectOptions {
         self
     }
 
-    /// Limits the events that have arrived and wait to be received, in bytes, each with 32 bytes more.
+    /// Sets how many bytes of events may wait to be received. Each event counts 32 bytes in addition to its own.
     ///
     /// Events arrive while a [`Connection`](crate::Connection) waits for a reply. Beyond the limit, the connection is
     /// closed: call [`next_event`](crate::Connection::next_event) between calls. On a [`Channel`](crate::Channel), each
-    /// [`Events`](crate::client::Events) has this limit for itself, and beyond it, new events are dropped. Connecting
-    /// returns an error for zero. Default: 1 MiB.
+    /// [`Events`](crate::client::Events) has its own limit, beyond which new events are dropped. Connecting returns an
+    /// error for zero. Default: 1 MiB.
     pub fn max_queued_events(mut self, bytes: usize) -> Self {
         self.max_queued_events = bytes;
         self
     }
 
-    /// Connects over TLS, which `tls` sets up. Default: only to an address `tls://host:port`, with the roots of
-    /// the operating system. These options and their clones read the roots once, so keep them for more
-    /// connections.
+    /// Connects over TLS with the settings of `tls`. By default, only an address `tls://host:port` uses TLS, with the
+    /// roots of the operating system. Reuse or clone these options for further connections, because they read the roots
+    /// only once.
     ///
     /// [`connect_timeout`](Self::connect_timeout) limits the handshake as well. To connect to a Unix socket is then an
     /// error, and streams given to [`over`](Self::over) are not encrypted.

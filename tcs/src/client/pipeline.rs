@@ -9,12 +9,11 @@ use crate::{
     protocol::{CallContract, Contract},
 };
 
-/// Many requests in flight on one [`Connection`]. Replies come in the order of the requests.
+/// Many requests in flight on one [`Connection`]. Replies arrive in the order of the requests.
 ///
-/// [`send`](Self::send) collects requests. It sends them once they are a quarter of the bytes in
-/// flight, but at least 1 KiB and at most 32 KiB, so that both ends work at the same time.
-/// [`receive`](Self::receive) sends all of them before it waits for a reply, and
-/// [`flush`](Self::flush) sends them at any time.
+/// [`send`](Self::send) collects requests, and sends them once they are a quarter of the bytes in flight, but at least
+/// 1 KiB and at most 32 KiB, so that both ends work at the same time. [`receive`](Self::receive) sends all of them
+/// before it waits for a reply. To send them at any time, use [`flush`](Self::flush).
 ///
 /// Each request has exactly one result: a reply, or an error. A
 /// [`Rejected`](crate::ErrorKind::Rejected) request does not affect the others, unless the rejection is
@@ -22,13 +21,11 @@ use crate::{
 /// [`execution`](crate::Error::execution).
 ///
 /// At most [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are in flight. If you drop a
-/// pipeline before all replies are received, the connection stays usable, as after a
-/// [dropped call](Connection#cancel-safety): requests of which nothing was sent are removed, and the replies to the
-/// others are skipped, so that no reply reaches another caller.
+/// pipeline before all replies are received, the connection stays usable, as after a [dropped
+/// call](Connection#cancel-safety).
 ///
-/// Do not use pipelines with a protocol that leaves requests without a reply
-/// ([`Response::NoReply`](crate::Response::NoReply)): replies carry no ids, so the next one would be taken
-/// for the missing one.
+/// Do not use a pipeline for a protocol that leaves requests without a reply
+/// ([`Response::NoReply`](crate::Response::NoReply)): the next reply would be taken for the missing one.
 ///
 /// # Examples
 ///
@@ -172,12 +169,12 @@ impl<P: CallContract> Pipeline<'_, P> {
     ///
     /// # Errors
     ///
-    /// The errors of [`Connection::call`], for the oldest request, which is then no longer in flight. If no
+    /// Returns the errors of [`Connection::call`], for the oldest request, which is then no longer in flight. If no
     /// reply arrives within the reply timeout, the connection is closed.
     ///
     /// # Cancel safety
     ///
-    /// Safe: the next call returns the reply. The reply timeout continues until then.
+    /// This method is cancel safe: the next call returns the reply. The reply timeout continues until then.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
         if self.in_flight() == 0 {
             return Ok(None);
@@ -198,7 +195,8 @@ impl<P: CallContract> Pipeline<'_, P> {
     ///
     /// # Cancel safety
     ///
-    /// Safe: requests that were not sent are sent later. The reply timeout continues until they are.
+    /// This method is cancel safe: requests that were not sent are sent later. The reply timeout continues until they
+    /// are.
     pub async fn flush(&mut self) -> bool {
         self.connection.exchanges.flush().await
     }

@@ -24,11 +24,11 @@ use crate::{Error, Result, framing::Framing, protocol::CallOwned};
 ///
 /// # Errors
 ///
-/// The errors of [`Channel::call`].
+/// Returns the errors of [`Channel::call`].
 ///
 /// # Panics
 ///
-/// As [`Channel::call`] does.
+/// Panics as [`Channel::call`] does.
 ///
 /// # Cancel safety
 ///

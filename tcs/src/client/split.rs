@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     Error, Peer, Result,
+    checks::check_events,
     format::{Decode, Frame},
     framing::Framing,
-    limit::check_events,
     panics::{lock, wake_all},
     protocol::{CallContract, Contract, Pushes},
     sync::Mutex,
@@ -62,12 +62,12 @@ pub enum ReplyOrEvent<R, E> {
 impl<F: Framing> Connection<F> {
     /// Splits the connection into two halves, for two tasks, or for two branches of a `select!`.
     ///
-    /// Replies come in the order of the requests, and a request has exactly one result, as in a
-    /// [`pipeline`](Self::pipeline). With [`Multiplexed`](crate::framing::Multiplexed), a request waits for the reply to the
-    /// one before it. Earlier requests whose results were not received are abandoned, as by any use of the
-    /// connection. A [`deadline`](Self::deadline) does not apply.
+    /// Replies arrive in the order of the requests, and a request has exactly one result, as in a
+    /// [`pipeline`](Self::pipeline). With [`Multiplexed`](crate::framing::Multiplexed), a request waits for the reply
+    /// to the previous one. Earlier requests whose results were not received are abandoned. A
+    /// [`deadline`](Self::deadline) does not apply.
     ///
-    /// Does not compile for a framing with one exchange per connection, or of values (`Codec`).
+    /// This method does not compile for a framing with one exchange per connection, or of values (`Codec`).
     ///
     /// # Examples
     ///
@@ -258,10 +258,9 @@ impl<P: Contract> Half<P> {
 impl<P: CallContract> Sender<P> {
     /// Sends a request. The [`Receiver`] gets its result.
     ///
-    /// This method waits for a greeting, while
-    /// [`max_in_flight`](super::ConnectOptions::max_in_flight) requests are in flight, and until the request is sent. The
-    /// receiver must be polled meanwhile, because a server may stop reading until its replies are read. All of it takes at
-    /// most the reply timeout, after which the connection fails.
+    /// This method waits for a greeting, while [`max_in_flight`](super::ConnectOptions::max_in_flight) requests are in
+    /// flight, and until the request is sent. The receiver must be polled meanwhile, because a server may stop reading
+    /// until its replies are read. All of it takes at most the reply timeout, after which the connection fails.
     ///
     /// # Errors
     ///
@@ -321,20 +320,21 @@ impl<P: CallContract> Sender<P> {
 }
 
 impl<P: CallContract> Receiver<P> {
-    /// Returns the next reply, which may borrow from the receiver. Events are kept for [`next`](Self::next), up to
-    /// [`max_queued_events`](super::ConnectOptions::max_queued_events).
+    /// Returns the next reply, which may borrow from the receiver, or `None` if nothing is in flight and the [`Sender`]
+    /// was dropped.
     ///
-    /// Waits for a request if none is in flight. Returns `None` if there will be none, because the [`Sender`] was dropped.
-    /// While a request is in flight, the reply timeout applies.
+    /// If nothing is in flight, this method waits for a request. While a request is in flight, the reply timeout
+    /// applies. Events are kept for [`next`](Self::next), up to
+    /// [`max_queued_events`](super::ConnectOptions::max_queued_events).
     ///
     /// # Errors
     ///
-    /// The errors of [`Connection::call`], for the oldest request. Without one, `Closed`, `Io` or `Broken` if the
-    /// connection has ended.
+    /// Returns the errors of [`Connection::call`], for the oldest request. Without one, `Closed`, `Io` or `Broken` if
+    /// the connection has ended.
     ///
     /// # Cancel safety
     ///
-    /// Safe: the next call returns the reply. The reply timeout continues until then.
+    /// This method is cancel safe: the next call returns the reply. The reply timeout continues until then.
     pub async fn receive(&mut self) -> Result<Option<P::Value<'_>>> {
         match self.next_message(false).await? {
             Some(_) => self.decode().map(Some),
@@ -344,16 +344,15 @@ impl<P: CallContract> Receiver<P> {
 
     /// Returns the next reply or event, which may borrow from the receiver.
     ///
-    /// While no request is in flight, there is no limit for the wait, as for
-    /// [`Connection::next_event`].
+    /// While no request is in flight, the wait has no limit, as with [`Connection::next_event`].
     ///
     /// # Errors
     ///
-    /// The errors of [`receive`](Self::receive), and `Reply` for an event that cannot be decoded.
+    /// Returns the errors of [`receive`](Self::receive), and `Reply` for an event that cannot be decoded.
     ///
     /// # Cancel safety
     ///
-    /// Safe: the next call returns the message. The reply timeout continues until then.
+    /// This method is cancel safe: the next call returns the message. The reply timeout continues until then.
     pub async fn next<'a>(&'a mut self) -> Result<ReplyOrEvent<P::Value<'a>, P::Event<'a>>>
     where
         P: Pushes,

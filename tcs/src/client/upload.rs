@@ -22,34 +22,34 @@ use crate::{
 
 /// A request that is followed by chunks, from [`Connection::upload`].
 ///
-/// [`send`](Self::send) sends the next chunk, as fast as the server takes them: while 64 KiB wait to be sent, it waits. So
-/// an upload of any length needs little memory. [`finish`](Self::finish) ends the chunks, and returns the reply.
+/// [`send`](Self::send) sends the next chunk, and waits while 64 KiB of earlier chunks are not sent, so an upload of
+/// any length needs little memory. [`finish`](Self::finish) ends the chunks, and returns the reply.
 ///
 /// # Early replies
 ///
-/// A function may reply, or its request may be rejected, before the last chunk. The chunks that follow are then not sent,
-/// and their `send` returns no error, so that the reply is not lost: `finish` returns it, or the rejection. To stop early,
-/// ask [`is_answered`](Self::is_answered). A connection that fails or closes is an error of `send`.
+/// The server may reply, or reject the request, before the last chunk. Later chunks are then not sent, and `send`
+/// returns no error; `finish` returns the reply or the rejection. To stop early, check
+/// [`is_answered`](Self::is_answered). If the connection fails or closes, `send` returns an error.
 ///
 /// # Framings
 ///
-/// [`LengthPrefixed`](crate::framing::LengthPrefixed) distinguishes chunks from requests, and says where they end. With
-/// other framings, chunks are ordinary messages, and `finish` sends nothing: the protocol says which chunk is the last one.
-/// A function that replies earlier takes those that follow for requests, so after an early reply, the connection is closed
-/// by its next use. Does not compile for [`Multiplexed`](crate::framing::Multiplexed), for a framing with one exchange per
-/// connection, or of values (`Codec`).
+/// [`LengthPrefixed`](crate::framing::LengthPrefixed) marks chunks and their end. With other framings, chunks are
+/// ordinary messages, and `finish` sends nothing: the protocol must define which chunk is the last one. After an early
+/// reply, the server takes further chunks for requests, so the next use of the connection closes it. Uploads do not
+/// compile for [`Multiplexed`](crate::framing::Multiplexed), for a framing with one exchange per connection, or of
+/// values (`Codec`).
 ///
 /// # Limits
 ///
-/// The [reply timeout](super::ConnectOptions::reply_timeout) is for each wait of `send`, and begins again with `finish`,
-/// which waits until the rest is sent and the reply has arrived. A [`deadline`](Connection::deadline) is for the whole
-/// upload.
+/// The [reply timeout](super::ConnectOptions::reply_timeout) applies to each wait of `send`, and begins again with
+/// `finish`, which waits until the rest is sent and the reply has arrived. A [`deadline`](Connection::deadline) applies
+/// to the whole upload.
 ///
 /// # Cancel safety
 ///
-/// The server must not take a part for the whole, so dropping an upload before its `finish` is called makes the connection
-/// unusable: its next use closes it. Drop the connection as well, and the server gets an error at once. After an early reply
-/// with `LengthPrefixed`, the connection stays usable.
+/// If you drop an upload before you call `finish`, the next use of the connection closes it, because the server must
+/// not take a part for the whole. To give the server an error at once, drop the connection as well. After an early
+/// reply with `LengthPrefixed`, the connection stays usable.
 #[must_use = "the server waits for the end of the chunks: call `finish`"]
 pub struct Upload<'c, P: Contract> {
     connection: &'c mut Connection<P::Framing>,
@@ -70,8 +70,8 @@ enum UploadState {
 impl<F: Framing> Connection<F> {
     /// Sends a request of the protocol `P`, which is followed by chunks.
     ///
-    /// The option `requests` of [`#[server_protocol]`](crate::server_protocol) makes a protocol that receives chunks, which
-    /// has [`Receives`].
+    /// The option `requests` of [`#[server_protocol]`](crate::server_protocol) makes a protocol that receives chunks,
+    /// which has [`Receives`].
     ///
     /// # Errors
     ///
@@ -166,11 +166,10 @@ impl<F: Framing> Connection<F> {
 }
 
 impl<'c, P: CallContract + Receives> Upload<'c, P> {
-    /// Sends a chunk, as much of it as the server takes now. The rest is sent by the next `send`, or by
-    /// [`finish`](Self::finish).
+    /// Sends as much of a chunk as the server takes now. The next `send` or [`finish`](Self::finish) sends the rest.
     ///
-    /// Waits while 64 KiB of the chunks before it are not sent. If the server [has answered](Self::is_answered), the chunk
-    /// is not sent.
+    /// Waits while 64 KiB of the chunks before it are not sent. If the server [has answered](Self::is_answered), the
+    /// chunk is not sent.
     ///
     /// # Errors
     ///
@@ -206,7 +205,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
     ///
     /// # Errors
     ///
-    /// The errors of [`Connection::call`]. `Broken` if an error of [`send`](Self::send) has ended the upload.
+    /// Returns the errors of [`Connection::call`]. `Broken` if an error of [`send`](Self::send) has ended the upload.
     ///
     /// # Cancel safety
     ///

@@ -5,20 +5,19 @@ use std::{pin::Pin, sync::atomic::Ordering};
 use super::Conversation;
 use crate::{ConnectionInfo, FromContext, Rejection, runtime::wait_until};
 
-/// Tells a protocol function that its peer has closed its sending half. A peer that has closed the connection has
-/// closed this half, too.
+/// Completes when the peer has closed its sending half, or the whole connection.
 ///
-/// Take it as a parameter, so that a function that waits for long can end early, instead of being dropped after
-/// [`half_close_timeout`](crate::server::Server::half_close_timeout). `.await` it, or use it in [`tokio::select!`]. It can
-/// be copied, and each copy can be awaited again. For collections of futures, use
-/// [`into_future`](IntoFuture::into_future). The reply of the function is still sent, because the peer may read it.
+/// Take it as a parameter to end a long wait early, instead of being dropped after
+/// [`half_close_timeout`](crate::server::Server::half_close_timeout). `.await` it, or use it in [`tokio::select!`]. You
+/// can copy it, and await each copy again. For collections of futures, use [`into_future`](IntoFuture::into_future).
+/// The reply of the function is still sent, because the peer may read it.
 ///
-/// The connection reads ahead only while the function waits, and at most 64 KiB. If the peer has sent more, such as many
-/// pipelined requests, the connection does not notice the end. A reset is not reported: the function is dropped.
+/// The connection reads ahead only while the function waits, and at most 64 KiB, so it does not notice the end behind
+/// many pipelined requests. After a reset, the function is dropped.
 ///
 /// # Cancel safety
 ///
-/// Waiting is cancel safe.
+/// Awaiting it is cancel safe.
 ///
 /// # Examples
 ///
@@ -41,7 +40,8 @@ use crate::{ConnectionInfo, FromContext, Rejection, runtime::wait_until};
 pub struct Closed<'a>(&'a Conversation);
 
 impl ConnectionInfo {
-    /// Tells when the peer has closed its sending half, as the parameter [`Closed`] of a function does.
+    /// Returns a future that completes when the peer has closed its sending half, as the parameter [`Closed`] of a
+    /// function.
     pub fn closed(&self) -> Closed<'_> {
         Closed(self.conversation())
     }

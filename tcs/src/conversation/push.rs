@@ -44,33 +44,32 @@ pub trait Pushes { // implemented by `#[server_protocol(push = Event<'_>)]`
         false
     }
 
-    /// Whether [`is_push`](Self::is_push) tells events from replies. `false` if the option `push` stands without
-    /// `is_push`.
+    /// Whether [`is_push`](Self::is_push) distinguishes events from replies. `false` if the option `push` is used
+    /// without `is_push`.
     #[doc(hidden)]
     const HAS_IS_PUSH: bool = true;
 }
 
 /// Pushes events to the peer of one connection.
 ///
-/// Take it as a parameter, with the option `push`, and keep it: it can be cloned, stored and used from any task or thread,
-/// for as long as the connection is open. `P` is the protocol, which names the type of the events.
+/// Take it as a parameter, with the option `push`. You can clone it, store it, and use it from any task or thread while
+/// the connection is open. `P` is the protocol, which names the type of the events.
 ///
-/// An event is encoded at once. It waits in a queue of the connection, which has a limit
-/// ([`max_push_queue`](crate::server::Server::max_push_queue)), so that a peer that reads slowly harms nobody else.
-/// [`PushOverflow`](crate::protocol::PushOverflow) has what happens at the limit. A queue of more than 128 KiB also needs
-/// memory of the [`memory_budget`](crate::server::Server::memory_budget), and is full if there is none.
+/// An event is encoded immediately, and waits in a queue of the connection. The queue has a limit
+/// ([`max_push_queue`](crate::server::Server::max_push_queue)), so a slow peer affects nobody else;
+/// [`PushOverflow`](crate::protocol::PushOverflow) says what happens at the limit. A queue of more than 128 KiB also
+/// takes memory from the [`memory_budget`](crate::server::Server::memory_budget), and is full if there is none.
 ///
-/// The events of one connection arrive in the order in which they were pushed. An event that a function pushes to its own
-/// connection is sent after its reply, and so are later events for this connection. So a function that waits for long
-/// after such a push holds up all of them. An event that is pushed with a handle from an earlier request, such as one that
-/// the session keeps, does not wait for the reply. If requests are processed at the same time
-/// ([`CONCURRENT`](crate::protocol::ServerProtocol::CONCURRENT)), events wait for no reply.
+/// Events of one connection are sent in the order in which they were pushed. An event that a function pushes to its own
+/// connection is sent after its reply, and so are later events for this connection: do not wait for long after such a
+/// push. An event that is pushed with a handle from an earlier request, such as one stored in the session, does not
+/// wait for the reply. If requests run concurrently ([`CONCURRENT`](crate::protocol::ServerProtocol::CONCURRENT)),
+/// events never wait for replies.
 ///
-/// When the connection closes, events that were not sent are dropped. A server that drains sends
-/// them first.
+/// When the connection closes, queued events are dropped. A draining server sends them first.
 ///
 /// Events do not count as activity of the peer: [`idle_timeout`](crate::server::Server::idle_timeout) closes the
-/// connection of a peer that only listens, unless you change it ([`ConnectionInfo::set_idle_timeout`]).
+/// connection of a peer that only listens, unless you change the timeout ([`ConnectionInfo::set_idle_timeout`]).
 pub struct Push<P> {
     queue: Arc<PushQueue>,
     /// The request whose function took this handle.
@@ -81,10 +80,8 @@ pub struct Push<P> {
 impl<P: Pushes> Push<P> {
     /// Queues an event for the peer.
     ///
-    /// Whether the framing can carry it is known when it is sent: an event with a line feed over
-    /// [`Lines`](crate::framing::Lines) is dropped, counts as [`dropped`](crate::server::EventCounts::dropped), and is
-    /// logged. [`LengthPrefixed`](crate::framing::LengthPrefixed) and [`Multiplexed`](crate::framing::Multiplexed) carry
-    /// any event.
+    /// An event that the framing cannot carry, such as one with a line feed over [`Lines`](crate::framing::Lines), is
+    /// dropped later: it is logged, and counts as [`dropped`](crate::server::EventCounts::dropped).
     ///
     /// # Errors
     ///

@@ -14,9 +14,9 @@ use crate::{
     sync::{Mutex, MutexGuard},
 };
 
-/// Connections that receive the same events.
+/// A group of connections that receive the same events.
 ///
-/// An event is encoded once for all members. Connections that close leave the group by themselves.
+/// An event is encoded once for all members. Closed connections leave the group automatically.
 ///
 /// # Examples
 ///
@@ -87,8 +87,10 @@ impl<P> PushGroup<P> {
 }
 
 impl<P: Pushes> PushGroup<P> {
-    /// Queues an event for every member. Returns the number of members for which it was queued, without members whose
-    /// queues are full. An event that the framing of a member cannot carry is dropped later, as [`Push::try_send`] says.
+    /// Queues an event for every member, and returns the number of members for which it was queued.
+    ///
+    /// Members whose queues are full are skipped. An event that the framing of a member cannot carry is dropped later,
+    /// as with [`Push::try_send`].
     ///
     /// # Errors
     ///
@@ -101,11 +103,11 @@ impl<P: Pushes> PushGroup<P> {
         self.send_except(event, None)
     }
 
-    /// Queues an event for every member but one, usually its sender. As [`send`](Self::send) otherwise.
+    /// Queues an event for every member except one, usually the sender. Otherwise like [`send`](Self::send).
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// Returns the errors of [`send`](Self::send).
     pub fn send_to_others<'e>(
         &self,
         sender: &Push<P>,

@@ -15,11 +15,11 @@ use crate::{
 
 /// A [`PushGroup`] for each name, such as the rooms of a chat, or the topics of a broker.
 ///
-/// The first member makes the group, and a group without members is forgotten, so names that strangers choose do
-/// not pile up. A connection can be in any number of groups.
+/// The first member creates a group, and a group without members is removed, so strangers cannot fill the memory with
+/// names. A connection can be in any number of groups.
 ///
-/// The names are hashed, compared and dropped under a lock, as those of a shared [`HashMap`] are, so this code of yours
-/// should be quick, and must not use the same groups. If it panics, the groups stay usable.
+/// Names are hashed, compared and dropped under a lock. Your code for this should be quick, and must not use the same
+/// groups. If it panics, the groups stay usable.
 ///
 /// # Examples
 ///
@@ -110,12 +110,12 @@ impl<K: Eq + Hash, P> PushGroups<K, P> {
 }
 
 impl<K: Eq + Hash, P: Pushes> PushGroups<K, P> {
-    /// Queues an event for every member of the group of this name, as [`PushGroup::send`] does. Returns the number of
-    /// members for which it was queued: 0 if nobody has joined.
+    /// Queues an event for every member of the group of this name, and returns the number of members for which it was
+    /// queued, as [`PushGroup::send`] does.
     ///
     /// # Errors
     ///
-    /// As [`PushGroup::send`].
+    /// Returns the errors of [`PushGroup::send`].
     pub fn send<'e, Q: ?Sized + Eq + Hash>(
         &self,
         name: &Q,
@@ -128,11 +128,11 @@ impl<K: Eq + Hash, P: Pushes> PushGroups<K, P> {
         self.group(name).map_or(Ok(0), |group| group.send(event))
     }
 
-    /// Queues an event for every member but one, usually its sender. As [`send`](Self::send) otherwise.
+    /// Queues an event for every member except one, usually the sender. Otherwise like [`send`](Self::send).
     ///
     /// # Errors
     ///
-    /// As [`PushGroup::send`].
+    /// Returns the errors of [`PushGroup::send`].
     pub fn send_to_others<'e, Q: ?Sized + Eq + Hash>(
         &self,
         name: &Q,

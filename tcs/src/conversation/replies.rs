@@ -36,12 +36,11 @@ pub trait Streams { // implemented by `#[server_protocol(replies = Row<'_>)]`
 
 /// Sends the items of a streamed reply.
 ///
-/// Take it as a parameter, with the option `replies`. The items are sent before the reply, which the function returns and
-/// which ends the stream. It may be an error, after any number of items. Items are encoded at once, so they may borrow
-/// from local variables.
+/// Take it as a parameter, with the option `replies`. The reply that the function returns ends the stream, and may be
+/// an error. Items are encoded immediately, so they may borrow from local variables.
 ///
 /// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client can tell items from the reply. With framings
-/// without control frames, both are ordinary messages, and the protocol says which one is the last.
+/// without control frames, both are ordinary messages, and the protocol must define which one is the last.
 ///
 /// [`request_timeout`](crate::server::Server::request_timeout) limits the time from one item to the next.
 ///
@@ -68,14 +67,13 @@ pub struct Replies<'a, P> {
 }
 
 impl<P: Streams> Replies<'_, P> {
-    /// Sends an item. First waits while 64 KiB of items wait for a peer that reads too slowly, so the memory for a stream
-    /// is bounded.
+    /// Sends an item, after waiting while 64 KiB of items wait for a slow peer.
     ///
     /// # Errors
     ///
     /// Returns an error if the item cannot be encoded, or is longer than
-    /// [`max_reply_len`](crate::server::Server::max_reply_len). This item is not sent, and the stream can continue. If the
-    /// peer is gone, the function is dropped.
+    /// [`max_reply_len`](crate::server::Server::max_reply_len). The stream can continue without this item. If the peer
+    /// has left, the function is dropped.
     ///
     /// # Cancel safety
     ///
@@ -90,16 +88,17 @@ impl<P: Streams> Replies<'_, P> {
         Ok(())
     }
 
-    /// Sends all items of an iterator, as [`send`](Self::send) does. Takes the next one from it only when the one before
-    /// is sent, so an iterator may be endless.
+    /// Sends all items of an iterator, as [`send`](Self::send) does.
+    ///
+    /// The next item is taken only when the one before was sent, so the iterator may be infinite.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), for the first item that has an error. The items before it are sent.
+    /// Returns the error of [`send`](Self::send) for the first item that fails. The items before it are sent.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped while it waits, the item that was taken from the iterator last is not sent.
+    /// If the future is dropped while it waits, the last item that was taken from the iterator is not sent.
     ///
     /// # Examples
     ///

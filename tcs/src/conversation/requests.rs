@@ -40,20 +40,19 @@ pub trait Receives { // implemented by `#[server_protocol(requests = Chunk<'_>)]
 
 /// Receives the chunks of a request: the messages that follow it.
 ///
-/// Take it as a parameter, with the option `requests`. The function gets one chunk after the other while the peer sends
-/// them, and only as fast as it asks: at most 64 KiB are read ahead, and the rest stays with the peer.
+/// Take it as a parameter, with the option `requests`. The function receives one chunk at a time. The server reads at
+/// most 64 KiB ahead, and leaves the rest with the peer.
 ///
-/// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client says which messages are chunks of the request, and
-/// where they end. Chunks that the function does not receive are skipped. With framings without control frames, chunks are
-/// ordinary messages: the protocol says which one is the last, and the messages after it are the next requests. The end of
-/// the input also ends the chunks: with these framings, a truncated upload looks complete unless the protocol marks its
-/// end.
+/// With [`LengthPrefixed`](crate::framing::LengthPrefixed), the client marks the chunks of a request and their end, and
+/// the server skips chunks that the function does not receive. With framings without control frames, chunks are
+/// ordinary messages: the protocol must define which one is the last, and the messages after it are the next requests.
+/// The end of the input also ends the chunks, so a truncated upload looks complete unless the protocol marks its end.
 ///
-/// A chunk of more than 128 KiB takes memory of the [`memory_budget`](crate::server::Server::memory_budget). If there
-/// is none, the function is dropped, its request has *failed*, and the connection closes.
+/// A chunk of more than 128 KiB takes memory from the [`memory_budget`](crate::server::Server::memory_budget). If there
+/// is none, the function is dropped, the request fails, and the connection closes.
 ///
 /// The function may reply before the last chunk. [`request_timeout`](crate::server::Server::request_timeout) limits the
-/// time from one chunk to the next, whatever the function waits for. If the function waits for the peer,
+/// time from one chunk to the next, whatever the function waits for. While it waits for the peer,
 /// [`idle_timeout`](crate::server::Server::idle_timeout) limits the time until the first byte of a chunk, and
 /// [`frame_timeout`](crate::server::Server::frame_timeout) the time from there to its last byte.
 ///
@@ -88,10 +87,10 @@ impl<P: Receives> Requests<'_, P> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the chunk cannot be decoded, after which the next one can be received; if it is longer than
-    /// [`max_frame_len`](crate::server::Server::max_frame_len); if the bytes are not a frame; or if the input ends in the
-    /// middle of a frame, or after chunks whose end the client has not marked. After the last two, the connection closes
-    /// once the function has returned.
+    /// Returns an error if the chunk cannot be decoded, after which you can receive the next one; if it is longer than
+    /// [`max_frame_len`](crate::server::Server::max_frame_len); if the bytes are not a frame; or if the input ends
+    /// within a frame, or before the marked end of the chunks. After the last two, the connection closes once the
+    /// function has returned.
     ///
     /// # Cancel safety
     ///
@@ -123,14 +122,15 @@ impl<P: Receives> Requests<'_, P> {
         Ok(Some(chunk))
     }
 
-    /// Receives a block of `length` bytes without a frame, which follows the request, or the chunk that was received last.
-    /// Check the length before: a peer may have chosen it. A piece may be one byte, and each piece has the time of a chunk,
-    /// so limit the time of the whole block as well, with [`tokio::time::timeout`].
+    /// Receives a block of `length` bytes without a frame, which follows the request or the last chunk.
     ///
-    /// This is for framings of existing protocols, such as lines that announce a block. With
-    /// [`LengthPrefixed`](crate::framing::LengthPrefixed), a block can only come before the first chunk, and it is whatever
-    /// follows the request, even if the client has sent chunks. Between chunks and after them, [`Body::next`] returns an
-    /// error, and no bytes are skipped.
+    /// Use it for existing protocols, such as lines that announce a block. Check the length first, because the peer may
+    /// choose it. A piece may be a single byte, and the timeouts of a chunk apply to each piece, so limit the whole
+    /// block with [`tokio::time::timeout`] as well.
+    ///
+    /// With [`LengthPrefixed`](crate::framing::LengthPrefixed), a block can only come before the first chunk, and
+    /// consists of whatever follows the request, even if the client has sent chunks. Between and after chunks,
+    /// [`Body::next`] returns an error, and no bytes are skipped.
     ///
     /// # Examples
     ///
@@ -194,12 +194,12 @@ impl Body<'_> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the input or the request ends before the block does, or between announced chunks, the next of
-    /// which can then be received.
+    /// Returns an error if the input or the request ends before the block does. Also returns an error between announced
+    /// chunks; you can then receive the next chunk.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost if the future is dropped.
+    /// This method is cancel safe.
     pub async fn next(&mut self) -> Result<Option<&[u8]>, ReceiveError> {
         if self.rest == 0 {
             return Ok(None);

@@ -32,23 +32,22 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | `Rejected`: *going away*, *idle*, *too many connections* | `NotExecuted` | yes | yes | connect again, and send it again |
 /// | `Rejected`: *bad request*, *too large* | `NotExecuted` | no | no | correct the request |
 /// | `Rejected`: *protocol error* | `NotExecuted` | no | yes | correct the address or the protocol |
-/// | `Rejected`: *error*, *timed out*, *failed* | `Executed` | no | no | it is the answer |
+/// | `Rejected`: *error*, *timed out*, *failed* | `Executed` | no | no | treat it as the answer |
 /// | `Rejected`: *cancelled*, or any other | `Unknown` | no | no | send it again if it is safe to execute more than once |
 /// | `Reply` | `NotSent`, `Unknown` | no | no | correct the address or the protocol |
 /// | `Request` | `NotSent` | no | no | correct the request |
 /// | `Full` | `NotSent` | no | no | receive a reply, and send it again |
 /// | `Setting`, `Listen`, `Accept`, `Runtime` | `NotSent` | no | no | correct the program or its environment |
-/// | `Interrupted` | `NotSent` | no | no | nothing: the server was aborted, as asked |
-/// | `Other` | `NotSent` | no | no | it is an error of your own |
+/// | `Interrupted` | `NotSent` | no | no | nothing: you or a signal aborted the server |
+/// | `Other` | `NotSent` | no | no | see your own error |
 ///
-/// The table is for a [`Connection`](crate::Connection). A [`Channel`](crate::Channel) has already done it, as far as it
-/// may: it connects by itself, and [sends requests again](crate::Channel#retries). So an error of a channel that
-/// `is_retryable` means that the time or the budget for retries was used up, or that the channel does not retry. Report that the
-/// server is unavailable, or try again much later: a loop around the call would add load that the budget is to prevent.
-/// If the execution is `Unknown`, find out whether the request was executed, or make the call
-/// [`idempotent`](crate::Channel::idempotent) if it is safe to execute more than once.
+/// The table is for a [`Connection`](crate::Connection). A [`Channel`](crate::Channel) reconnects and [sends requests
+/// again](crate::Channel#retries) by itself. If its error is retryable, the time or the budget for retries was used up,
+/// or the channel does not retry. Report that the server is unavailable, or try again much later: a loop around the
+/// call would add the load that the budget prevents. If the execution is `Unknown`, find out whether the request was
+/// executed, or make the call [`idempotent`](crate::Channel::idempotent) if it is safe to execute more than once.
 ///
-/// A request that is made after a final rejection gets an error of the kind `Broken` that is retryable if that rejection
+/// After a final rejection, further requests return an error of the kind `Broken`, which is retryable if that rejection
 /// is.
 pub struct Error(Box<Inner>);
 
@@ -109,10 +108,11 @@ impl Error {
         self
     }
 
-    /// Creates an error of your own, such as a failed login in [`on_connect`](crate::client::ChannelOptions::on_connect).
+    /// Creates an error of your own, such as a failed login in
+    /// [`on_connect`](crate::client::ChannelOptions::on_connect).
     ///
-    /// Its text and its [source](StdError::source) are those of `error`, which [`downcast_ref`](Self::downcast_ref) returns.
-    /// It is not [retryable](Self::is_retryable), even if `error` is a `tcs::Error` that is.
+    /// It has the text and the [source](StdError::source) of `error`, which [`downcast_ref`](Self::downcast_ref)
+    /// returns. It is not [retryable](Self::is_retryable), even if `error` is a retryable `tcs::Error`.
     ///
     /// # Examples
     ///
@@ -166,9 +166,9 @@ impl Error {
 
     /// Returns `true` if the request is known not to have been executed, and another attempt may succeed.
     ///
-    /// It was then not sent, or rejected because the server is busy or closes the connection. It is `false` for errors
-    /// that another attempt would have too, such as an invalid setting or request. If the request may have been
-    /// executed, it is `false` as well: only you know whether it is safe to execute more than once. See the
+    /// Such a request was not sent, or was rejected because the server is busy or closes the connection. Returns
+    /// `false` if another attempt would fail too, as with an invalid setting or request, and if the request may have
+    /// been executed, because only you know whether it is safe to execute more than once. See the
     /// [table](Self#what-to-do).
     ///
     /// # Examples
@@ -210,11 +210,11 @@ impl Error {
         }
     }
 
-    /// Returns `true` if there is no connection any more, or none could be made.
+    /// Returns `true` if the connection has ended, or could not be established.
     ///
-    /// Connect again before the next request, unless it is a [`Channel`](crate::Channel) that connects by itself. After
-    /// an error of the kinds [`TimedOut`](ErrorKind::TimedOut) and [`Reply`](ErrorKind::Reply), the connection may be
-    /// closed too. Then the next request is not sent, and its error of the kind [`Broken`](ErrorKind::Broken) says so.
+    /// Reconnect before the next request, unless you use a [`Channel`](crate::Channel), which reconnects by itself. An
+    /// error of the kind [`TimedOut`](ErrorKind::TimedOut) or [`Reply`](ErrorKind::Reply) may also have closed the
+    /// connection; the next request is then not sent, and returns an error of the kind [`Broken`](ErrorKind::Broken).
     /// See the [table](Self#what-to-do).
     pub fn is_connection_lost(&self) -> bool {
         match self.0.kind {
@@ -227,14 +227,13 @@ impl Error {
         }
     }
 
-    /// Returns the reason of the server, if it has rejected the request. If it has rejected an earlier one for good, this one
-    /// was not sent.
+    /// Returns the reason of the server, if it has rejected this request, or an earlier one with a final rejection.
     pub fn rejection(&self) -> Option<&Rejection> {
         self.cause_as()
     }
 
-    /// Returns the error that [`other`](Self::other) was given, if it is a `T`. It may be that of a source: the error of a
-    /// call over a [`Channel`](crate::Channel) has the error of
+    /// Returns the error that was passed to [`other`](Self::other), if it is a `T`. It may be a source of this error:
+    /// the error of a call over a [`Channel`](crate::Channel) has that of
     /// [`on_connect`](crate::client::ChannelOptions::on_connect) among its sources.
     pub fn downcast_ref<T: StdError + 'static>(&self) -> Option<&T> {
         let Inner {
@@ -251,8 +250,8 @@ impl Error {
         source.as_ref().filter(|_| !is_other)?.downcast_ref()
     }
 
-    /// Returns the innermost error of this type among the sources, or this one. What the user has put into an error is not
-    /// looked into.
+    /// Returns the innermost error of this type among the sources, or this one. What the user has put into an error is
+    /// not looked into.
     fn innermost(&self) -> &Self {
         if self.0.is_other {
             return self;

@@ -62,7 +62,7 @@ use crate::Response;
 /// Types with `#[serde(untagged)]`, `#[serde(tag = …)]` or `#[serde(flatten)]` get bytes as an array
 /// of numbers. So `Vec<u8>` can be read in them, and `&[u8]` cannot.
 ///
-/// Text can be read as `&[u8]` and as a borrowed `Cow<[u8]>`, also if it is not UTF-8, but not as `Vec<u8>`.
+/// Text can be read as `&[u8]` and as a borrowed `Cow<[u8]>`, even if it is not UTF-8, but not as `Vec<u8>`.
 /// In the types above, text that is not UTF-8 is an array of numbers, as bytes are.
 ///
 /// If a list begins with a `u8` and continues with another type, as a list of an untagged enum may,

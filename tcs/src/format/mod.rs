@@ -91,21 +91,20 @@ pub(crate) use writer::{After, WriterState};
 
 /// A message that can be sent in a format.
 ///
-/// Implement this trait for a type of your own, or declare a type with `Display` and `FromStr` with [`plain!`](plain!).
-/// Types with serde's `Serialize` and messages of `prost` have it for the formats that the [features](crate#features)
-/// enable.
+/// Implement this trait for your own type, or use [`plain!`](plain!) for a type with `Display` and `FromStr`. Types
+/// that implement serde's `Serialize`, and messages of `prost`, implement it for the formats that the
+/// [features](crate#features) enable.
 ///
-/// A format of your own is a type of your own. You can implement this trait for a type of any crate
-/// (`impl Encode<Cbor> for String`), but not for all types with another trait, such as `Serialize`.
-/// Define a wrapper for these (`AsCbor<T>`).
+/// For your own format, you can implement this trait for a type of any crate (`impl Encode<Cbor> for String`), but not
+/// for all types that implement another trait, such as `Serialize`. Define a wrapper for these (`AsCbor<T>`).
 ///
 /// A value may be a message in several formats. If you call [`encode`](Self::encode) yourself, name
 /// the format: `Encode::<Plain>::encode(text, out)`.
 ///
 /// # Examples
 ///
-/// A message of your own in an existing format. For a whole format, see
-/// [a format of your own](crate::protocol#a-format-of-your-own).
+/// Your own message in an existing format. For a whole format, see [a format of your
+/// own](crate::protocol#a-format-of-your-own).
 ///
 /// ```
 /// use tcs::format::{Encode, EncodeError, Plain, Writer};

@@ -5,12 +5,11 @@ use std::{any::Any, fmt, fmt::Write as _, io, ops::Range};
 use super::{Encode, EncodeError};
 use crate::{Rejection, text::DISPLAY_FAILED};
 
-/// The end of a send buffer, where one message is written.
+/// Appends one message to a send buffer.
 ///
-/// A message that grows beyond its limit (a server's `max_reply_len`, or a client's
-/// `max_frame_len`) is no longer stored, and is dropped in the end. So writing never fails. With
-/// [`write!`], you can ignore the result, unless a `Display` that you write can fail: what it wrote
-/// before that stays in the message, so return an [`EncodeError`](crate::format::EncodeError).
+/// Writing never fails: a message that grows beyond its limit (a server's `max_reply_len`, or a client's
+/// `max_frame_len`) is dropped in the end. You can ignore the result of [`write!`], unless a `Display` that you write
+/// can fail: then return an [`EncodeError`](crate::format::EncodeError), because its first part stays in the message.
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     /// The maximum length of the message.
@@ -86,7 +85,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Returns how many bytes may still be put.
+    /// Returns how many more bytes the message may have.
     #[cfg(feature = "postcard")]
     pub(super) const fn room(&self) -> usize {
         self.room

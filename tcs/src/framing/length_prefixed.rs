@@ -11,17 +11,17 @@ use crate::Rejection;
 
 /// The default framing: a `u32` length in big-endian order, then the message, or a control frame.
 ///
-/// Use it where both ends use this library or follow `WIRE.md`. For the lengths of an existing
-/// protocol, which has no control frames, use [`Prefixed`](super::Prefixed).
+/// Use it if both ends use this library or follow `WIRE.md`, which specifies the framing with test vectors. For an
+/// existing protocol without control frames, use [`Prefixed`](super::Prefixed).
 ///
-/// Bit 31 of the length marks a control frame, which carries a rejection instead of a message. So a
-/// client gets the reason of a rejection, and never takes it for a reply. A foreign client without
-/// control frames sees an impossible length. `WIRE.md` specifies the framing, with test vectors.
+/// Bit 31 of the length marks a control frame, which carries a rejection instead of a message. A client therefore
+/// learns the reason of a rejection, and never takes it for a reply. A client that does not know control frames sees an
+/// impossible length.
 ///
-/// A message beyond `max_frame_len` is rejected in its place, and the connection continues, if it is at
-/// most four times the limit. If it is larger, the connection closes. The connection also closes if the four bytes of
-/// the first length are text, which is true only for messages of more than 512 MiB. With a limit below 208 MiB, no
-/// message within it begins like one of the [other protocols](super::OtherProtocol) that a server detects.
+/// A message beyond `max_frame_len` is rejected, and the connection stays open if the message is at most four times the
+/// limit. The connection also closes if the first length consists of text, as only that of a message of more than 512
+/// MiB does. With a limit below 208 MiB, no message begins like one of the [other protocols](super::OtherProtocol) that
+/// a server detects.
 ///
 /// # Examples
 ///

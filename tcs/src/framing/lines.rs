@@ -9,12 +9,13 @@ use super::{
 
 /// Text up to a line feed, as in `nc`, telnet and many existing protocols.
 ///
-/// A carriage return before the line feed is dropped when reading. `\n` is written, or `\r\n` after a
-/// message that ends with a carriage return. A message that contains a line feed cannot be sent. There are no control
-/// frames: the text of a function's error is sent as the reply, and after any other rejection the
-/// connection closes, unless the protocol has a function for rejections (`reject_with = …`). A last line
-/// without its line feed is rejected and never executed, because it may be incomplete. A peer that begins with a length
-/// gets a control frame as the answer, and the server executes nothing.
+/// A carriage return before the line feed is dropped when reading. `\n` is written, or `\r\n` after a message that ends
+/// with a carriage return. A message that contains a line feed cannot be sent. A last line without its line feed is
+/// rejected, because it may be incomplete.
+///
+/// There are no control frames: the text of a function's error is sent as the reply, and after any other rejection the
+/// connection closes, unless you set `reject_with`. A peer that begins with a length gets a control frame as the
+/// answer, and the server executes nothing.
 ///
 /// If each line must end with `\r\n`, use [`CrlfLines`].
 ///
@@ -48,10 +49,9 @@ pub struct Lines {
 
 /// Text up to `\r\n`, as SMTP, FTP, IRC and most Internet protocols prescribe.
 ///
-/// A `\n` without a `\r` before it is a protocol error, and nothing from it on is executed. If one
-/// end took it for a line end and the other did not, a peer could smuggle requests past any program
-/// between them. A `\r` without a `\n` after it is an ordinary byte. A message that contains `\n`
-/// cannot be sent. As with [`Lines`], a last line without its end is rejected.
+/// A `\n` without a `\r` before it is a protocol error, and closes the connection. Otherwise, a peer could smuggle
+/// requests past a proxy that reads line ends differently. A `\r` without a `\n` after it is an ordinary byte. A
+/// message that contains `\n` cannot be sent. As with [`Lines`], a last line without its end is rejected.
 ///
 /// # Examples
 ///

@@ -1,7 +1,7 @@
 //! Framings, which split the byte stream into messages.
 //!
-//! Name one in the attribute, as in `#[server_protocol(framing = tcs::framing::Lines)]`. Without it, a
-//! protocol uses [`LengthPrefixed`]. Servers and clients of a protocol use the same framing.
+//! Name a framing in the attribute, as in `#[server_protocol(framing = tcs::framing::Lines)]`. The default is
+//! [`LengthPrefixed`]. Servers and clients of a protocol use the same framing.
 //!
 //! # Which framing
 //!
@@ -33,21 +33,20 @@
 //! | [`UntilEof`] | the message, the end of the stream | `nc -N`, files |
 //! | [`Raw`] | the bytes that arrive together | the Python library |
 //!
-//! Only `LengthPrefixed` and `Multiplexed` have control frames, which give the peer the reason why it gets no reply.
-//! With the others except `Codec`, the text of a function's error is sent as the reply, so a call returns
-//! it as `Ok` ([table](crate#an-err-of-the-function)). It must be a message that the framing can carry. After any other
-//! rejection, the connection closes once the earlier replies are delivered. With `reject_with = …`, the protocol has
-//! messages for all rejections.
+//! For any other framing, implement [`Framing`].
 //!
-//! For anything else, implement [`Framing`].
+//! Only `LengthPrefixed` and `Multiplexed` have control frames, which tell the peer why it gets no reply. With the
+//! others except `Codec`, the text of a function's error is sent as the reply, so a call returns it as `Ok`
+//! ([table](crate#an-err-of-the-function)). After any other rejection, the server sends the earlier replies and closes
+//! the connection. The option `reject_with` sends your own messages instead.
 //!
-//! The setting `max_frame_len` bounds the message, without its prefix and its delimiter. A header that a message begins
-//! with counts.
+//! `max_frame_len` limits the message without its prefix and its delimiter, but with a header that is part of the
+//! message.
 //!
 //! # Structure
 //!
-//! A framing does no I/O. It parses bytes, so every way to split a stream is tested without a
-//! socket. Each connection has its own value, which may keep state.
+//! A framing does no I/O: it parses bytes, so you can test every way to split a stream without a socket. Each
+//! connection has its own value, which may keep state.
 //!
 //! - [`Framing::parse`] gets an [`Input`] and returns a [`ParsedFrame`] or a [`FrameError`].
 //! - A control frame is a rejection or a [`Notice`]. An [`Announcement`] is what a notice says about the messages after
@@ -126,9 +125,9 @@ use crate::Rejection;
 
 /// Splits a byte stream into messages, and writes messages to it.
 ///
-/// Only [`parse`](Self::parse) is required. Most framings also have [`begin`](Self::begin) or [`finish`](Self::finish), and
-/// set [`HAS_INDEPENDENT_FRAMES`](Self::HAS_INDEPENDENT_FRAMES). The other items are for special cases, and their defaults
-/// are right without these. The [module](self) lists the framings of this library.
+/// Only [`parse`](Self::parse) is required. Most framings also implement [`begin`](Self::begin) or
+/// [`finish`](Self::finish), and set [`HAS_INDEPENDENT_FRAMES`](Self::HAS_INDEPENDENT_FRAMES). The other items are for
+/// special cases. The [module](self) lists the framings of this library.
 ///
 /// # Examples
 ///
@@ -162,10 +161,10 @@ use crate::Rejection;
 /// reading and writing share. In a [`Pipeline`](crate::client::Pipeline) and a [`Channel`](crate::Channel),
 /// requests are written before the replies to earlier ones are read.
 ///
-/// The library may remove a written message before it sends anything of it, such as a request whose call is dropped, or
-/// a reply that a rejection replaces. No method tells the framing. If one of several items, chunks or events that were
-/// [announced](Notice::Announce) cannot be written, the library removes all of them, and writes those before it again.
-/// So a framing that numbers its messages would skip numbers.
+/// The library may remove a written message before it sends any of it, such as a request whose call is dropped, or a
+/// reply that a rejection replaces. If one of several [announced](Notice::Announce) items, chunks or events cannot be
+/// written, the library removes all of them, and writes those before it again. The framing is not notified, so one that
+/// numbers its messages would skip numbers.
 ///
 /// # Other protocols
 ///
@@ -181,31 +180,27 @@ use crate::Rejection;
 /// [`Reply`](crate::ErrorKind::Reply) that name the protocol. A client that wants them as replies needs a framing
 /// that opts out.
 ///
-/// So the first message of a connection cannot begin like these protocols. If its bytes can still
-/// become one of them, it is processed when the next bytes show that they do not, or when the peer
-/// closes its sending half:
+/// The first message of a connection therefore cannot begin like these protocols. If its bytes may still become one of
+/// them, it is processed when the next bytes rule that out, or when the peer closes its sending half:
 ///
 /// - A first frame of four bytes or more can wait if it begins like `GET /`.
-/// - One of two bytes or more can wait if it begins with a control character, such as the empty line
-///   `\r\n`, because PROXY headers of version 2 begin like that.
-/// - A shorter frame does not wait once it is complete. So if all messages are that short, another
-///   protocol passes for messages.
-/// - The frame of a framing with one exchange does not wait, because nothing follows it.
-/// - A client's first reply of four bytes or more waits in the same way if it can still become one of
-///   these, such as `This` or `HTTP`.
+/// - A first frame of two bytes or more can wait if it begins with a control character, such as the empty line `\r\n`,
+///   because PROXY headers of version 2 begin like that.
+/// - A shorter frame never waits. If all messages are that short, another protocol passes for messages.
+/// - The frame of a framing with one exchange never waits, because nothing follows it.
+/// - A client's first reply of four bytes or more can wait in the same way, such as `This` or `HTTP`.
 ///
 /// # Values
 ///
-/// The messages of most framings are bytes. A framing can also produce values, as `Codec` does. Then
-/// [`HAS_VALUES`](Self::HAS_VALUES) is `true`, [`take_value`](Self::take_value) returns the value of each
-/// message, and [`encoder`](Self::encoder) returns what encodes replies. Other framings leave these
-/// three at their defaults.
+/// The messages of most framings are bytes. If a framing produces values, as `Codec` does,
+/// [`HAS_VALUES`](Self::HAS_VALUES) is `true`, [`take_value`](Self::take_value) returns the value of each message, and
+/// [`encoder`](Self::encoder) returns the encoder of replies.
 ///
 /// # Ids
 ///
-/// A framing can give each frame the id of its request, as [`Multiplexed`] does, so that replies come in any order. Then
-/// [`HAS_IDS`](Self::HAS_IDS) is `true`, [`parse`](Self::parse) returns frames [with ids](ParsedFrame::with_id), and
-/// [`set_id`](Self::set_id) sets that of the frames that are written. With [`HasIds`], its channels have streams.
+/// A framing can give each frame the id of its request, as [`Multiplexed`] does, so that replies arrive in any order.
+/// Then [`HAS_IDS`](Self::HAS_IDS) is `true`, [`parse`](Self::parse) returns frames [with ids](ParsedFrame::with_id),
+/// and [`set_id`](Self::set_id) sets that of the frames that are written. With [`HasIds`], its channels have streams.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a framing",
     label = "no `Framing`",
@@ -267,18 +262,19 @@ pub trait Framing: Default + Send + 'static {
     /// - A [`Channel`](crate::Channel) sends requests again, because it can read them back out of their frames.
     /// - A server takes a new value after a block without a frame
     ///   ([`Requests::exactly`](crate::protocol::Requests::exactly)), so that its state is not about other bytes.
-    /// - A server reserves as much of its [memory budget](crate::server::Server::memory_budget) for a large frame as the
-    ///   frame takes, if a new value returns it as [oversized](ParsedFrame::oversized) with a smaller limit. Otherwise, it
-    ///   reserves as much as the largest message takes.
+    /// - A server reserves as much of its [memory budget](crate::server::Server::memory_budget) for a large frame as
+    ///   the frame takes, if a new value returns it as [oversized](ParsedFrame::oversized) with a smaller limit.
+    ///   Otherwise, it reserves as much as the largest message takes.
     ///
     /// Default: `false`.
     const HAS_INDEPENDENT_FRAMES: bool = false;
 
     // Reading and writing.
 
-    /// Sets the end at which this framing is, before anything is written. Only a client calls it.
+    /// Sets the end of the connection at which this framing is used, before anything is written. Only a client calls
+    /// it.
     ///
-    /// This method is for framings whose requests and replies differ. [`parse`](Self::parse) knows the end from
+    /// Implement it for a framing whose requests and replies differ. [`parse`](Self::parse) knows the end from
     /// [`Input::side`].
     ///
     /// Default: does nothing.
@@ -334,7 +330,7 @@ pub trait Framing: Default + Send + 'static {
         Ok(())
     }
 
-    /// Appends a frame with the reason why the peer gets no reply.
+    /// Appends a control frame that tells the peer why it gets no reply.
     ///
     /// Returns `true` if the frame was appended, and `false` if this framing has none for this rejection.
     ///
@@ -361,11 +357,11 @@ pub trait Framing: Default + Send + 'static {
         false
     }
 
-    /// Appends a notice: about the request with the id that was [set](Self::set_id) last, or, without ids, about the last
-    /// request.
+    /// Appends a notice: about the request with the id that was [set](Self::set_id) last, or, without ids, about the
+    /// last request.
     ///
-    /// Returns `true` if the notice was appended, and `false` if this framing has none. [`parse`](Self::parse) returns it as
-    /// a control frame of the kind [`Notice::code`], whose text is [`Notice::number`] in big-endian order.
+    /// Returns `true` if the notice was appended, and `false` if this framing has none. [`parse`](Self::parse) returns
+    /// it as a control frame of the kind [`Notice::code`], whose text is [`Notice::number`] in big-endian order.
     ///
     /// Default: `false`.
     fn notice(&mut self, out: &mut Vec<u8>, notice: Notice) -> bool {
@@ -375,7 +371,7 @@ pub trait Framing: Default + Send + 'static {
 
     // Values: the rest is for framings such as `Codec`. Framings of bytes leave it as it is.
 
-    /// Takes the value of the message that was parsed last. The format gets it from
+    /// Takes the value of the last parsed message. The format gets it from
     /// [`Frame::into_value`](crate::format::Frame::into_value).
     ///
     /// Default: `None`, for messages that are bytes.

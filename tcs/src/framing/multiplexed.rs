@@ -12,28 +12,25 @@ use super::{
 };
 use crate::Rejection;
 
-/// The framing of [`LengthPrefixed`](super::LengthPrefixed), with an id of four bytes after each length.
+/// Like [`LengthPrefixed`](super::LengthPrefixed), with an id of four bytes after each length.
 ///
-/// Each request has an id of its own, which its reply repeats, so a slow request does not hold up those after it. Use it
-/// for each protocol whose functions wait, with a [`Channel`](crate::Channel) as the client. `WIRE.md` specifies the
-/// framing, with test vectors.
+/// A reply has the id of its request, so a slow request does not delay later ones. Use this framing for every protocol
+/// whose functions wait, with a [`Channel`](crate::Channel) as the client. `WIRE.md` specifies it, with test vectors.
 ///
-/// - A server runs functions that wait side by side, and replies in any order. A protocol with a `#[session]` needs
-///   `concurrent = N` for that: see [which functions do](macro@crate::server_protocol#requests-side-by-side). Other
-///   functions run one after the other. They are not cancelled, and know no deadline of their client.
-/// - A call that is dropped, or whose deadline has passed, is cancelled: a function that runs beside others is dropped.
-///   A client that closes the connection cancels nothing: its functions, and their streams, end after
-///   [`half_close_timeout`](crate::server::Server::half_close_timeout), or at once with the option
-///   [`half_close = ends`](macro@crate::server_protocol#options).
-/// - Each streamed reply has a credit of bytes, so a stream that nobody receives does not hold up the others. Such a
-///   stream ends after [`write_timeout`](crate::server::Server::write_timeout). A server sends a large reply in parts,
-///   and others between them.
+/// - A server runs functions that wait concurrently, and replies in any order. A protocol with a `#[session]` needs
+///   `concurrent = N` for that ([details](macro@crate::server_protocol#requests-side-by-side)). Other functions run one
+///   at a time, and see neither cancellations nor deadlines of the client.
+/// - A call that is dropped, or whose deadline passes, is cancelled: the server drops its function if it runs
+///   concurrently. If the client closes the connection, its functions and their streams only end after
+///   [`half_close_timeout`](crate::server::Server::half_close_timeout), or at once with the option [`half_close =
+///   ends`](macro@crate::server_protocol#options).
+/// - Each streamed reply has a credit of bytes, so a stream that nobody receives does not block others. It ends after
+///   [`write_timeout`](crate::server::Server::write_timeout). A server sends a large reply in parts, with other replies
+///   between them.
 ///
 /// A [`Connection`](crate::Connection) has one request in flight, and skips late replies to earlier requests. A
-/// [`Pipeline`](crate::client::Pipeline) expects replies in order, and does not compile.
-///
-/// Everything else is as with `LengthPrefixed`: rejections are control frames, and a message beyond `max_frame_len` is
-/// skipped if it is at most four times the limit.
+/// [`Pipeline`](crate::client::Pipeline) does not compile, because it expects replies in order. Rejections and
+/// oversized messages are as with `LengthPrefixed`.
 ///
 /// # Examples
 ///

@@ -7,7 +7,7 @@ use crate::{
     response::Many,
 };
 
-/// What a function with the option `replies` has returned. The inherent method is preferred to that of [`AnyAnswer`].
+/// What a function with the option `replies` has returned. The inherent method is preferred to that of [`AnswerFallback`].
 #[derive(Debug)]
 pub struct Answer<R>(pub R);
 
@@ -63,11 +63,11 @@ where
 }
 
 /// What [`Answer`] is for other replies, which need not be `Send`: nothing waits while it is there.
-pub trait AnyAnswer<R> {
+pub trait AnswerFallback<R> {
     fn send(self, info: &ConnectionInfo) -> Sending<R, Pending<Result<R, Rejection>>>;
 }
 
-impl<R> AnyAnswer<R> for Answer<R> {
+impl<R> AnswerFallback<R> for Answer<R> {
     fn send(self, _info: &ConnectionInfo) -> Sending<R, Pending<Result<R, Rejection>>> {
         ControlFlow::Break(self.0)
     }

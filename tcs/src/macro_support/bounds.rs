@@ -208,7 +208,7 @@ impl ReadAs<String> for &str {}
 impl ReadAs<String> for Cow<'_, str> {}
 
 /// Checks that the reply `R` of a server can be read as a `T`. If no reply can be, there is an error about that, and the
-/// check is that of [`UnreadReply`].
+/// check is that of [`ReplyCheckFallback`].
 #[derive(Debug)]
 pub struct ReplyCheck<'a, R, T, Format>(PhantomData<&'a (R, T, Format)>);
 
@@ -220,8 +220,8 @@ impl<'a, R, T: Decode<'a, Format>, Format> ReplyCheck<'a, R, T, Format> {
     }
 }
 
-pub trait UnreadReply {
+pub trait ReplyCheckFallback {
     fn assert() {}
 }
 
-impl<R, T, Format> UnreadReply for ReplyCheck<'_, R, T, Format> {}
+impl<R, T, Format> ReplyCheckFallback for ReplyCheck<'_, R, T, Format> {}

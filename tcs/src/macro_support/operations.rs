@@ -62,7 +62,7 @@ impl<'de, T: Serialize + Deserialize<'de>> Argument<'de> for T {
 }
 
 /// Asks whether the type of an argument is made of the states, the session or the connection. The inherent constant is
-/// preferred to that of [`NoExtractor`].
+/// preferred to that of [`ExtractorCheckFallback`].
 #[derive(Debug)]
 pub struct ExtractorCheck<T, P>(PhantomData<(T, P)>);
 
@@ -75,11 +75,11 @@ where
 }
 
 /// What [`ExtractorCheck`] says of any other type.
-pub trait NoExtractor {
+pub trait ExtractorCheckFallback {
     const IS_EXTRACTOR: bool = false;
 }
 
-impl<T, P> NoExtractor for ExtractorCheck<T, P> {}
+impl<T, P> ExtractorCheckFallback for ExtractorCheck<T, P> {}
 
 /// The return type of an operation.
 #[diagnostic::on_unimplemented(
@@ -148,7 +148,7 @@ where
 /// Checks that a format carries operations.
 pub const fn assert_operations_format<F: OperationsFormat<Request, Reply>, Request, Reply>() {}
 
-/// Asks whether a format carries operations. The inherent constant is preferred to that of [`UnfitFormat`].
+/// Asks whether a format carries operations. The inherent constant is preferred to that of [`FormatCheckFallback`].
 #[derive(Debug)]
 pub struct FormatCheck<F, Request, Reply>(PhantomData<(F, Request, Reply)>);
 
@@ -157,11 +157,11 @@ impl<F: OperationsFormat<Request, Reply>, Request, Reply> FormatCheck<F, Request
 }
 
 /// What [`FormatCheck`] says of any other format.
-pub trait UnfitFormat {
+pub trait FormatCheckFallback {
     const IS_FIT: bool = false;
 }
 
-impl<F, Request, Reply> UnfitFormat for FormatCheck<F, Request, Reply> {}
+impl<F, Request, Reply> FormatCheckFallback for FormatCheck<F, Request, Reply> {}
 
 /// A format if it is fit, or else [`NoFormat`].
 #[derive(Debug)]

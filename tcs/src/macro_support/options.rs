@@ -15,11 +15,11 @@ macro_rules! words {
 
 words! {
     server_protocol {
-        /// `framing = tcs::framing::Lines`: says where messages end. Without it: `LengthPrefixed`.
+        /// `framing = tcs::framing::Lines`: how the stream is split into messages. Default: `LengthPrefixed`.
         framing,
-        /// `format = tcs::format::Json`: says what the bytes of a message mean. Without it: `Plain`.
+        /// `format = tcs::format::Json`: how messages are encoded. Default: `Plain`.
         format,
-        /// `session = EXPRESSION`: the session of a new connection. Without it: `Default::default()`.
+        /// `session = EXPRESSION`: the session of a new connection. Default: `Default::default()`.
         session,
         /// `greeting = EXPRESSION`: a message that the server sends when a connection opens.
         greeting,
@@ -29,13 +29,13 @@ words! {
         push,
         /// `is_push = path`: a function that tells a client whether a message is an event.
         is_push,
-        /// `replies = Row<'_>`: the reply is a stream of items of this type, and then the result.
+        /// `replies = Row<'_>`: the reply is a stream of items of this type, followed by the result.
         replies,
         /// `requests = Chunk<'_>`: the request is followed by a stream of chunks of this type.
         requests,
         /// `blocking`: the `fn` may block its thread.
         blocking,
-        /// `half_close = ends`: a peer that closes its sending half has left.
+        /// `half_close = ends`: a peer that closes its sending half is taken to have left.
         half_close,
         /// `concurrent = 16`: up to this many requests of a connection are processed at the same time.
         concurrent,
@@ -45,15 +45,15 @@ words! {
         describe,
     }
     client_protocol {
-        /// `server = Type`: framing, format and messages are those of this server protocol or contract.
+        /// `server = Type`: take framing, format and messages from this server protocol or contract.
         server,
-        /// `request = EXPRESSION`, or a closure with fields of the type: the request. The function has the reply.
+        /// `request = EXPRESSION`, or a closure with fields of the type: the request. The function processes the reply.
         request,
         /// `reply = Type`: the reply. The function makes the request.
         reply,
-        /// `framing = tcs::framing::Lines`: says where messages end. Without it: `LengthPrefixed`.
+        /// `framing = tcs::framing::Lines`: how the stream is split into messages. Default: `LengthPrefixed`.
         framing,
-        /// `format = tcs::format::Json`: says what the bytes of a message mean. Without it: `Plain`.
+        /// `format = tcs::format::Json`: how messages are encoded. Default: `Plain`.
         format,
         /// `greeting`: the server begins each connection with a message.
         greeting,

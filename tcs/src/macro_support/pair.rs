@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-/// Two types, to ask whether they are one. The inherent constant is preferred to that of [`OtherPair`].
+/// Two types, to ask whether they are one. The inherent constant is preferred to that of [`PairFallback`].
 #[derive(Debug)]
 pub struct Pair<A, B>(PhantomData<(A, B)>);
 
@@ -11,8 +11,8 @@ impl<T> Pair<T, T> {
 }
 
 /// A [`Pair`] of different types.
-pub trait OtherPair {
+pub trait PairFallback {
     const IS_ONE_TYPE: bool = false;
 }
 
-impl<A, B> OtherPair for Pair<A, B> {}
+impl<A, B> PairFallback for Pair<A, B> {}

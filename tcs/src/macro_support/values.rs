@@ -37,7 +37,7 @@ where
     }
 }
 
-/// The message of a greeting, with a type that is known. The inherent method is preferred to that of [`AnyGreeting`].
+/// The message of a greeting, with a type that is known. The inherent method is preferred to that of [`GreetingFallback`].
 #[derive(Debug)]
 pub struct Greeting<T>(pub T);
 
@@ -50,12 +50,12 @@ impl<T> Greeting<Response<T>> {
 }
 
 /// What [`Greeting`] is for other messages.
-pub trait AnyGreeting<T> {
+pub trait GreetingFallback<T> {
     /// Returns the message.
     fn get(self) -> T;
 }
 
-impl<T> AnyGreeting<T> for Greeting<T> {
+impl<T> GreetingFallback<T> for Greeting<T> {
     fn get(self) -> T {
         self.0
     }
@@ -78,7 +78,7 @@ impl<Format> Decode<'_, Format> for Unknown {
 }
 
 /// A field as the request expression of a client sees it: a copy where its type is `Copy`, else a
-/// reference. The inherent method is preferred to that of [`FieldReference`].
+/// reference. The inherent method is preferred to that of [`FieldValueFallback`].
 #[derive(Debug)]
 pub struct FieldValue<'a, T>(pub &'a T);
 
@@ -90,19 +90,19 @@ impl<T: Copy> FieldValue<'_, T> {
 }
 
 /// What [`FieldValue`] is where its own bound does not hold.
-pub trait FieldReference<'a, T> {
+pub trait FieldValueFallback<'a, T> {
     /// Returns the reference.
     fn get(&self) -> &'a T;
 }
 
-impl<'a, T> FieldReference<'a, T> for FieldValue<'a, T> {
+impl<'a, T> FieldValueFallback<'a, T> for FieldValue<'a, T> {
     fn get(&self) -> &'a T {
         self.0
     }
 }
 
 /// A value of a message as its `Debug` shows it: as its own `Debug` does, if it has one. The inherent method is
-/// preferred to that of [`Unshown`].
+/// preferred to that of [`ShownFallback`].
 #[derive(Debug)]
 pub struct Shown<'a, T>(pub &'a T);
 
@@ -114,14 +114,14 @@ impl<'a, T: Debug> Shown<'a, T> {
 }
 
 /// What [`Shown`] is where its own bound does not hold.
-pub trait Unshown {
+pub trait ShownFallback {
     /// Returns what is shown in place of the value.
     fn get(&self) -> &'static dyn Debug {
         &Hidden("_")
     }
 }
 
-impl<T> Unshown for Shown<'_, T> {}
+impl<T> ShownFallback for Shown<'_, T> {}
 
 /// What `Debug` of a message shows in place of a value.
 pub struct Hidden(&'static str);

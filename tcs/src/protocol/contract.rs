@@ -41,7 +41,7 @@ pub trait Contract {
     type Reply<'a>;
     /// Whether every connection begins with a greeting. See [`ServerProtocol::HAS_GREETING`].
     const HAS_GREETING: bool = false;
-    /// Tells events from replies, for clients of framings that do not announce events. See
+    /// Distinguishes events from replies, for clients of framings that do not announce events. See
     /// [`ServerProtocol::IS_EVENT`].
     const IS_EVENT: Option<fn(&[u8]) -> bool> = None;
 }
@@ -57,9 +57,9 @@ impl<P: ServerProtocol> Contract for P {
 
 /// A [`Contract`] that a client can call: its requests can be encoded, and its replies can be decoded.
 ///
-/// [`Connection::call`](crate::Connection::call) and [`Pipeline`](crate::client::Pipeline) require this
-/// trait. You never implement it: every `Contract`, and so every [`ServerProtocol`], has it if its messages
-/// have [`Encode`] and [`Decode`]. Name it as a bound of a function that calls any protocol:
+/// [`Connection::call`](crate::Connection::call) and [`Pipeline`](crate::client::Pipeline) require this trait. You
+/// never implement it: every `Contract`, and thus every [`ServerProtocol`], has it if its messages implement [`Encode`]
+/// and [`Decode`]. Use it as a bound of a function that calls any protocol:
 ///
 /// ```
 /// use tcs::{Connection, framing::LengthPrefixed, protocol::CallContract};

@@ -9,17 +9,17 @@ use crate::{
 /// The request of a protocol in which only the server speaks, such as daytime, chargen, the quote of the day or
 /// HAProxy's agent-check.
 ///
-/// The function is called once for each connection, when the client has connected (after the handshakes, and after the
-/// greeting if there is one), without waiting for a byte of the client. After the reply, the server closes the
-/// connection; a function that sends [`Replies`](super::Replies) can continue for as long as the client reads.
+/// The function is called once for each connection, after the handshakes and the greeting, without waiting for a byte
+/// from the client. After the reply, the server closes the connection; a function that sends
+/// [`Replies`](super::Replies) can continue for as long as the client reads.
 ///
-/// Bytes that the client sends are dropped, for at most [`linger`](crate::server::Server::linger), so that they do not
-/// harm the reply. If the client closes its sending half, as `nc localhost 13 < /dev/null` does, the function has
-/// [`half_close_timeout`](crate::server::Server::half_close_timeout) left. A reset drops it.
+/// Input from the client is dropped, for at most [`linger`](crate::server::Server::linger) after the reply. If the
+/// client closes its sending half, as `nc localhost 13 < /dev/null` does, the function may continue for
+/// [`half_close_timeout`](crate::server::Server::half_close_timeout). A reset drops it.
 ///
-/// It is a request in each format. With a framing that has ids or makes values
-/// ([`Multiplexed`](crate::framing::Multiplexed), `Codec`), or with `concurrent`, the protocol does not compile.
-/// Clients of this library cannot call such a function, because every message of theirs is the reply to a request.
+/// `NoRequest` works with every format, but not with `concurrent`, or with a framing that has ids or values
+/// ([`Multiplexed`](crate::framing::Multiplexed), `Codec`). Clients of this library cannot call such a function,
+/// because they send a request first.
 ///
 /// # Examples
 ///

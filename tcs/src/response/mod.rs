@@ -47,17 +47,17 @@ pub enum Response<T, U = NoUpgrade> {
     /// [`Server::start_tls`](crate::server::Server::start_tls), within `handshake_timeout`. If it fails, the
     /// connection is dropped.
     ///
-    /// What the peer has sent after this request and before the handshake is dropped, because an attacker may
-    /// have added it. With a framing that has ids ([`Multiplexed`](crate::framing::Multiplexed)), TLS does not start if
-    /// something has arrived after the request: the request fails, and the connection closes. The session stays: to
-    /// forget what came before TLS, as SMTP requires (RFC 3207), reset it in the function.
+    /// Input between this request and the handshake is dropped, because an attacker may have inserted it. With a
+    /// framing that has ids ([`Multiplexed`](crate::framing::Multiplexed)), such input fails the request, and the
+    /// connection closes. The session is kept: to forget what came before TLS, as SMTP requires (RFC 3207), reset it in
+    /// the function.
     ///
-    /// If the server has no `start_tls`, if the connection is already over TLS, or if this is its last request, such as
-    /// that of [`max_requests_per_connection`](crate::server::Server::max_requests_per_connection), the request fails and
-    /// the connection closes.
+    /// The request fails and the connection closes if the server has no `start_tls`, if the connection already uses
+    /// TLS, or if this is its last request
+    /// ([`max_requests_per_connection`](crate::server::Server::max_requests_per_connection)).
     StartTls(T),
-    /// No reply. A client that waits for one reaches its reply timeout, so this is for protocols
-    /// whose peers know which requests get no reply.
+    /// No reply. Use it only if peers know which requests get no reply: a client that waits for one reaches its reply
+    /// timeout.
     NoReply,
     /// No reply, and the server closes the connection without another byte. It sends the replies to
     /// earlier requests. Later requests are not executed.
@@ -69,22 +69,21 @@ pub enum Response<T, U = NoUpgrade> {
 }
 
 impl<'a, T> Response<T, Upgrade<'a>> {
-    /// Returns a reply after which the function takes the connection over: `serve` gets its stream. Write it as an
-    /// `async move` closure. It may borrow from the request, the states and the session.
+    /// Returns a reply after which `serve` takes over the stream of the connection.
     ///
-    /// The reply is sent first. The stream begins with what the peer has sent after the request, and ends the connection
-    /// when it is dropped and `serve` has returned. Until then, the connection counts in the numbers and limits of the
-    /// server. A server that stops waits for it, for at most
-    /// [`drain_timeout`](crate::server::Server::drain_timeout), and then drops the future of `serve`, as it does with a
-    /// function. Use [`Draining`](crate::protocol::Draining) to end earlier. A panic of `serve` is logged, and ends the
-    /// connection.
+    /// `serve` is an `async move` closure, which may borrow from the request, the states and the session. The reply is
+    /// sent first. The stream begins with the bytes that the peer has sent after the request. The connection ends when
+    /// the stream is dropped and `serve` has returned. Until then, it counts in the statistics and limits of the
+    /// server.
     ///
-    /// No other limit of time applies to `serve`, neither `idle_timeout` nor `request_timeout` nor `write_timeout`: set
-    /// those that your protocol needs, with [`tokio::time::timeout`].
+    /// A stopped server waits for `serve` for at most [`drain_timeout`](crate::server::Server::drain_timeout), and then
+    /// drops its future. Use [`Draining`](crate::protocol::Draining) to end earlier. No other timeout applies to
+    /// `serve`: set those that your protocol needs with [`tokio::time::timeout`]. A panic of `serve` is logged, and
+    /// ends the connection.
     ///
-    /// The request has been served when the reply is sent. If there is an error in its place, or if the reply closes the
+    /// The request counts as served when the reply is sent. If an error replaces the reply, or the reply closes the
     /// connection, `serve` is dropped. Events for this connection ([`Push`](crate::protocol::Push)) are no longer sent.
-    /// This works with any framing, and also if the connection has one exchange: it is then the last one.
+    /// This works with any framing, even one with a single exchange.
     ///
     /// # Examples
     ///
@@ -121,15 +120,15 @@ impl<'a, T> Response<T, Upgrade<'a>> {
 }
 
 impl<'a, T, P: Streams + 'a> Response<T, Many<'a, P>> {
-    /// Returns a streamed reply: the items of an iterator, and the reply that ends the stream. For a function with the
-    /// option `replies`, which need not be `async`. An `async` function can also send its items with
-    /// [`Replies`](crate::protocol::Replies), as must the functions of a module and protocols that are written by hand.
+    /// Returns a streamed reply: the items of an iterator, and the reply that ends the stream.
     ///
-    /// The server takes an item when the items before it leave room for it, so the iterator may be endless. The iterator is
-    /// dropped when the peer leaves, or no longer reads within `write_timeout`. It runs in the task of the connection, also
-    /// if the function is `blocking`.
+    /// The function needs the option `replies`, but need not be `async`. Use [`Replies`](crate::protocol::Replies)
+    /// instead in an `async` function that waits between items, in a module of functions, and in a protocol that is
+    /// written by hand.
     ///
-    /// An item that cannot be sent fails the request, after the items before it are sent.
+    /// The server takes an item only when there is room to send it, so the iterator may be infinite. The iterator is
+    /// dropped when the peer leaves, or does not read within `write_timeout`. It runs in the task of the connection,
+    /// even if the function is `blocking`. An item that cannot be sent fails the request, after the items before it.
     ///
     /// # Examples
     ///
@@ -163,8 +162,8 @@ impl<'a, T, P: Streams + 'a> Response<T, Many<'a, P>> {
         Self::Many(reply, Many::new(items.into_iter().map(Ok)))
     }
 
-    /// Returns a streamed reply, as [`many`](Self::many) does, which ends at the first error. The error replaces the reply, as
-    /// the error of a function does in [`Plain`](crate::format::Plain).
+    /// Returns a streamed reply that ends at the first error, and is otherwise like [`many`](Self::many). The error
+    /// replaces the reply, as the error of a function does in [`Plain`](crate::format::Plain).
     pub fn try_many<I, E>(items: I, reply: T) -> Self
     where
         I: IntoIterator<Item = Result<P::Item<'a>, E>, IntoIter: Send + 'a>,

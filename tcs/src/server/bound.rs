@@ -6,21 +6,19 @@ use tokio::time::timeout;
 
 use super::{
     acceptor::Acceptor,
-    limits::Limits,
-    listeners::DynListener,
+    addresses::Addresses,
+    admission::Admission,
     metrics::publishing,
     rejected::RejectedPeers,
     report::Report,
     signals::Signals,
     stop::{Order, ServerHandle, StopOnDrop},
-    systemd::Systemd,
-    time::Limit,
+    systemd::notify_systemd,
     unbound::UnboundServer,
 };
 use crate::{Error, Result};
 
-/// A server that has bound its port, and accepts connections once [`listen`](Self::listen) is
-/// called.
+/// A server that has bound its port. Call [`listen`](Self::listen) to accept connections.
 ///
 /// # Examples
 ///
@@ -53,12 +51,11 @@ use crate::{Error, Result};
 /// ```
 pub struct BoundServer {
     pub(super) server: UnboundServer,
-    pub(super) listeners: Vec<Box<dyn DynListener>>,
     pub(super) handle: StopOnDrop,
 }
 
 impl BoundServer {
-    /// Returns the first listening address. If you set port 0, it has the assigned port.
+    /// Returns the first listening address. If you set port 0, it contains the assigned port.
     ///
     /// # Panics
     ///
@@ -74,7 +71,8 @@ impl BoundServer {
 
     /// Returns the addresses of all listeners that have a socket address, that of the server first.
     pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners
+        let listeners = &self.server.settings.listeners;
+        listeners
             .iter()
             .filter_map(|listener| listener.local_addr())
     }
@@ -97,38 +95,35 @@ impl BoundServer {
     /// Dropping the future closes the listener and aborts every connection.
     #[must_use = "a server does nothing until it is awaited: write `.listen().await`"]
     pub async fn listen(mut self) -> Result<Report> {
-        let max_connections = self.server.settings.effective_max_connections();
-        let names: Vec<_> = self
-            .listeners
-            .iter()
-            .map(|listener| listener.name())
-            .collect();
+        let settings = &mut self.server.settings;
+        let max_connections = settings.effective_max_connections();
+        let names = settings.listeners.iter().map(|listener| listener.name());
+        let names: Vec<_> = names.collect();
         tracing::info!(listeners = names.join(", "), max_connections, "listening");
-        if let Some(on_listening) = self.server.on_listening.take() {
+        if let Some(on_listening) = settings.on_listening.take() {
             on_listening(&self);
         }
-        let UnboundServer {
-            shared,
-            mut settings,
-            on_listening: _,
-        } = self.server;
-        let handle = &self.handle.0;
-        shared.listeners().start(self.listeners);
+        let Self { server, handle } = self;
+        let UnboundServer { shared, settings } = server;
+        let (handle, notifies_systemd) = (&handle.0, settings.notifies_systemd);
         let acceptor = Acceptor {
             shared,
-            admission: Arc::new(settings.admission(max_connections)),
-            at_capacity: settings.at_capacity,
-            rejected: RejectedPeers::default(),
             registry: Arc::clone(handle.registry()),
             max_connections,
+            at_capacity: settings.at_capacity,
+            admission: Arc::new(Admission {
+                addresses: Addresses::new(settings.max_per_address(max_connections)),
+                on_accept: settings.on_accept,
+            }),
+            rejected: RejectedPeers::default(),
         };
+        acceptor.shared.listeners().start(settings.listeners);
         // The probe lives as long as the server, and is aborted when this future is dropped.
         let _probe = acceptor.registry.start_probe();
         // The listeners have started: at `READY=1`, systemd starts the services that depend on this server.
-        settings.systemd.notify("READY=1");
+        notify_systemd(notifies_systemd, "READY=1");
         // The future is pinned here, so that the futures around it do not hold it twice.
-        let (limits, systemd) = (settings.limits, settings.systemd);
-        let until_drained = pin!(accept_then_drain(&acceptor, handle, limits, systemd));
+        let until_drained = pin!(accept_then_drain(&acceptor, handle, notifies_systemd));
         let publishing = publishing(&acceptor.registry, until_drained);
         acceptor.registry.sweeping(publishing).await
     }
@@ -137,7 +132,7 @@ impl BoundServer {
     ///
     /// # Errors
     ///
-    /// The errors of [`listen`](Self::listen).
+    /// Returns the errors of [`listen`](Self::listen).
     ///
     /// # Cancel safety
     ///
@@ -155,11 +150,12 @@ impl BoundServer {
         report.await
     }
 
-    /// Serves as [`listen`](Self::listen) does, and drains on Ctrl-C or SIGTERM. A second signal ends the server at once.
+    /// Serves as [`listen`](Self::listen) does, and drains on Ctrl-C or SIGTERM. A second signal ends the server at
+    /// once.
     ///
     /// # Errors
     ///
-    /// As for [`Server::listen_until_signal`](super::Server::listen_until_signal).
+    /// Returns the errors of [`Server::listen_until_signal`](super::Server::listen_until_signal).
     ///
     /// # Cancel safety
     ///
@@ -201,10 +197,10 @@ impl std::fmt::Debug for BoundServer {
 async fn accept_then_drain(
     acceptor: &Acceptor,
     handle: &ServerHandle,
-    limits: Limits,
-    systemd: Systemd,
+    notifies_systemd: bool,
 ) -> Result<Report> {
-    let accepted = accept_until_stopped(acceptor, handle, limits.lame_duck, systemd).await;
+    let limits = acceptor.registry.limits();
+    let accepted = accept_until_stopped(acceptor, handle, notifies_systemd).await;
     // The listeners close before the drain: a new connection would receive *going away* at once, although its peer
     // could have reached another server.
     acceptor.shared.listeners().close();
@@ -232,9 +228,9 @@ async fn accept_then_drain(
 async fn accept_until_stopped(
     acceptor: &Acceptor,
     handle: &ServerHandle,
-    lame_duck: Limit,
-    systemd: Systemd,
+    notifies_systemd: bool,
 ) -> io::Result<()> {
+    let lame_duck = acceptor.registry.limits().lame_duck;
     // Both phases share one future, because it has the permits of the connections.
     let mut accepting = pin!(acceptor.accept_all());
     let ended = tokio::select! {
@@ -244,7 +240,7 @@ async fn accept_until_stopped(
     };
     // A server without listeners is stopped as well, and its handle must show that.
     handle.stop();
-    systemd.notify("STOPPING=1");
+    notify_systemd(notifies_systemd, "STOPPING=1");
     match ended {
         Some(accepted) => accepted,
         None if lame_duck.is_zero() => Ok(()),

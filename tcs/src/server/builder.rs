@@ -8,12 +8,12 @@ use super::{
     mode::{Concurrent, Iterative, Mode, Once},
     settings::Settings,
     shared::Shared,
-    unbound::{OnListening, UnboundServer},
+    unbound::UnboundServer,
 };
 use crate::{
     Error, Peer, Rejection, Result,
+    checks::assert_parameters,
     framing::Framing as _,
-    limit::assert_parameters,
     protocol::{PushOverflow, ServerProtocol},
     transport::{Address, Handshake, Listener},
 };
@@ -29,16 +29,14 @@ pub type IterativeServer<P> = Server<P, Iterative>;
 #[doc(alias = "MultithreadedServer")]
 pub type ConcurrentServer<P> = Server<P, Concurrent>;
 
-/// A protocol with the settings to serve it. `M` is [`Once`], [`Iterative`] or [`Concurrent`].
+/// A protocol and the settings to serve it. `M` is [`Once`], [`Iterative`] or [`Concurrent`].
 ///
-/// Time limits take a [`Duration`], or `None` for no limit. They are checked
-/// several times per the shortest limit. So a limit ends late by up to a quarter of the shortest
-/// or a few milliseconds, at most 250 ms, and never early.
+/// Time limits take a [`Duration`], or `None` for no limit. They never end early. They may end late by a quarter of the
+/// server's shortest limit or a few milliseconds, whichever is longer, but at most 250 ms.
 #[must_use = "a server does nothing until it runs: call `run()`, or `listen().await`"]
 pub struct Server<P, M> {
     protocol: P,
     settings: Settings,
-    on_listening: Option<OnListening>,
     mode: PhantomData<M>,
 }
 
@@ -47,19 +45,18 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
     ///
     /// At the maximum, further peers wait in the backlog of the operating system, unless you set
     /// [`at_capacity`](Self::at_capacity). [`bind`](Self::bind) rejects zero. Default: 1,024, or the descriptor limit
-    /// (`RLIMIT_NOFILE`, `ulimit -n`) minus 100 if that is lower. The 100 are reserved for the rest of
-    /// the program. If the limit leaves room for less than half of the maximum, a warning is logged.
+    /// (`RLIMIT_NOFILE`, `ulimit -n`) minus 100 for the rest of the program, if that is lower. If the descriptor limit
+    /// leaves room for less than half of the maximum, the server logs a warning.
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.settings.max_connections = limit;
         self.settings.is_default_max = false;
         self
     }
 
-    /// Sets what the server does with further peers when it has
-    /// [`max_connections`](Self::max_connections) open connections.
+    /// Sets what the server does with further peers when it has [`max_connections`](Self::max_connections) open
+    /// connections.
     ///
-    /// The first peer in 10 seconds that finds the server full is logged as a warning. Default:
-    /// [`AtCapacity::Wait`].
+    /// A full server logs a warning, at most once in 10 seconds. Default: [`AtCapacity::Wait`].
     pub fn at_capacity(mut self, policy: AtCapacity) -> Self {
         self.settings.at_capacity = policy;
         self
@@ -67,12 +64,15 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
 
     /// Sets the maximum number of open connections of one address. `None` is no limit.
     ///
-    /// Addresses are counted by IPv4 address and by IPv6 network (/64). A further peer of the address receives *too many
-    /// connections*, if the framing can carry it, and its connection is closed. Behind a balancer that sends PROXY headers
-    /// (`ProxyHeader` in [`transport`](crate::transport)), the address is that of the balancer's client. Behind a
-    /// balancer without them, all peers have the balancer's address: set `None`. Loopback addresses and peers without
-    /// an address, as over a Unix socket, are not limited. [`bind`](Self::bind) rejects zero. Default: a quarter of
-    /// `max_connections`, at least 1, so that no address can take the whole server.
+    /// Peers are counted by IPv4 address or by IPv6 network (/64). A further peer receives *too many connections*, if
+    /// the framing can carry it, and its connection is closed. Loopback addresses and peers without an address, as over
+    /// a Unix socket, are not limited.
+    ///
+    /// Behind a load balancer that sends PROXY headers (`ProxyHeader` in [`transport`](crate::transport)), the address
+    /// is that of the balancer's client. Without PROXY headers, all peers have the balancer's address: set `None`.
+    ///
+    /// [`bind`](Self::bind) rejects zero. Default: a quarter of `max_connections`, at least 1, so one address cannot
+    /// take the whole server.
     pub fn max_connections_per_address(mut self, limit: impl Into<Option<usize>>) -> Self {
         let limit = limit.into().unwrap_or(usize::MAX);
         self.settings.max_connections_per_address = Some(limit);
@@ -81,12 +81,11 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
 }
 
 impl<P: ServerProtocol, M: Mode> Server<P, M> {
-    /// Serves `protocol` on 127.0.0.1:1234, with the defaults of all settings.
+    /// Creates a server of `protocol` on 127.0.0.1:1234, with default settings.
     pub fn new(protocol: P) -> Self {
         Self {
             protocol,
             settings: Settings::new::<M>(),
-            on_listening: None,
             mode: PhantomData,
         }
     }
@@ -101,7 +100,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets the IP address or the name to listen at, without a port: [`address`](Self::address) sets both. Default:
+    /// Sets the IP address or name to listen on, without a port. To set both, use [`address`](Self::address). Default:
     /// 127.0.0.1, which only this machine can reach.
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.settings.address.set_host(host.into());
@@ -121,59 +120,61 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Adds a listener, such as a [`UnixSocketListener`](crate::transport::UnixSocketListener) or a [`tokio::net::TcpListener`]
-    /// that exists already. See [`transport`](crate::transport).
+    /// Adds a listener, such as a [`UnixSocketListener`](crate::transport::UnixSocketListener) or an existing
+    /// [`tokio::net::TcpListener`]. See [`transport`](crate::transport).
     ///
-    /// The server then no longer listens at its default address. To listen there too, set
-    /// [`address`](Self::address) or [`port`](Self::port). The handshakes and the TLS of the server are for the
-    /// connections to that address. Give this listener its own with [`Listener::with_handshake`].
+    /// The server then no longer listens on its default address. To listen there too, set [`address`](Self::address) or
+    /// [`port`](Self::port). The server's handshakes and TLS apply only to that address. Add handshakes to this
+    /// listener with [`Listener::with_handshake`].
     pub fn listener(mut self, listener: impl Listener) -> Self {
         self.settings.listeners.push(Box::new(listener));
         self
     }
 
-    /// Sets whether other servers can listen at the same [`address`](Self::address), also in other processes
+    /// Sets whether other servers, even in other processes, can listen on the same [`address`](Self::address)
     /// (`SO_REUSEPORT`, socket(7)). All of them must set it. Default: `false`.
     ///
     /// The operating system then distributes new connections among them. One server per thread, each with its own
-    /// runtime, scales accepting beyond one loop. When one of them closes its listener, Linux resets the
-    /// connections that wait in its backlog. To replace a process without that, pass its sockets on: see
-    /// [Running a server](https://docs.rs/crate/tcs/latest/source/docs/deploy.md).
+    /// runtime, can accept faster than one. When one of them closes its listener, Linux resets the connections in its
+    /// backlog. To replace a process without these resets, pass its sockets on: see [Running a
+    /// server](https://docs.rs/crate/tcs/latest/source/docs/deploy.md).
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
     pub fn reuse_port(mut self, is_shared: bool) -> Self {
         self.settings.reuse_port = is_shared;
         self
     }
 
-    /// Ends a connection to [`address`](Self::address) whose machine has not answered for this time.
+    /// Sets how long the machine of a peer may be silent before its connection to [`address`](Self::address) ends.
     ///
-    /// A peer whose machine has lost its power or its network sends nothing, and would hold its connection until
-    /// `idle_timeout`, or while a function waits. The system sends probes after half of this time (`SO_KEEPALIVE`,
-    /// tcp(7)), and the connection ends as after a reset. On Linux, it also ends when a reply is not acknowledged for
-    /// this time (`TCP_USER_TIMEOUT`), unless `write_timeout` is longer or `None`: the option would also end the
-    /// connection of a peer that does not read. Without the option, the system tries for about 15 minutes.
+    /// A machine that loses its power or its network sends nothing, and would hold its connection until `idle_timeout`,
+    /// or while a function waits. The operating system sends probes after half of this time (`SO_KEEPALIVE`, tcp(7)).
+    /// If the machine does not answer, the connection ends as after a reset.
     ///
-    /// The system counts in whole seconds, from 2 s to about 18 hours. Other listeners keep the options of their
-    /// sockets. Default: 2 minutes.
+    /// On Linux, the connection also ends if a reply is not acknowledged within this time (`TCP_USER_TIMEOUT`), unless
+    /// `write_timeout` is longer or `None`, because the option would also end the connection of a peer that does not
+    /// read. Without the option, the system keeps trying for about 15 minutes.
+    ///
+    /// The operating system counts whole seconds, from 2 s to about 18 hours. Other listeners keep their socket
+    /// options. Default: 2 minutes.
     #[doc(alias = "keepalive")]
     pub fn keepalive_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.keepalive_timeout = limit.into();
         self
     }
 
-    /// Tells systemd when the server accepts connections (`READY=1`), and when it is stopped (`STOPPING=1`), for services
-    /// with `Type=notify`. See `sd_notify(3)`. Without systemd, this setting has no effect.
+    /// Tells systemd when the server accepts connections (`READY=1`), and when it is stopped (`STOPPING=1`), for
+    /// services with `Type=notify`. See `sd_notify(3)`. Without systemd, this setting has no effect.
     #[cfg(all(unix, feature = "systemd"))]
     pub fn notify_systemd(mut self) -> Self {
-        self.settings.systemd.is_notified = true;
+        self.settings.notifies_systemd = true;
         self
     }
 
-    /// Adds a handshake to the connections of [`address`](Self::address). It runs after those that were added
+    /// Adds a handshake for connections to [`address`](Self::address). It runs after the handshakes that were added
     /// before.
     ///
-    /// Other listeners have their own: see [`Listener::with_handshake`]. So [`bind`](Self::bind) rejects a server
-    /// with other listeners and a handshake, unless you set [`address`](Self::address) or [`port`](Self::port).
+    /// Other listeners have their own ([`Listener::with_handshake`]). If there are other listeners,
+    /// [`bind`](Self::bind) rejects a handshake unless you set [`address`](Self::address) or [`port`](Self::port).
     pub fn handshake(mut self, handshake: impl Handshake) -> Self {
         self.settings.handshakes.push(Arc::new(handshake));
         self
@@ -255,8 +256,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets the maximum length of a message that the server sends, in bytes: a reply, an item of a streamed reply, an
     /// event, or the greeting.
     ///
-    /// A larger reply is replaced by a failure, and to send a larger item or event is an error. So a server with small
-    /// requests can have large replies. Its clients need [`ConnectOptions::max_reply_len`] as well.
+    /// A request with a larger reply fails, and sending a larger item or event returns an error. Use this setting for small
+    /// requests with large replies; clients then need [`ConnectOptions::max_reply_len`].
     /// [`bind`](Self::bind) rejects the same values as for `max_frame_len`. Default:
     /// [`max_frame_len`](Self::max_frame_len).
     ///
@@ -266,31 +267,26 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets how many bytes the large buffers and queues of all connections may take together.
+    /// Sets how many bytes the large buffers and queues of all connections may hold together.
     ///
-    /// A buffer of at most 128 KiB does not count, so small requests are served, no matter what other peers send. Once
-    /// 128 KiB of a longer message have arrived, the server reserves memory for all of it, and reads on when the budget
-    /// has room. Connections that have not sent a complete request yet can have at most a half of the budget together,
-    /// unless one message alone is longer.
+    /// Buffers of at most 128 KiB do not count, so small requests are served no matter what other peers send.
     ///
-    /// While a message waits for room, each incomplete message that holds memory must be complete within 2 s, plus 1 s
-    /// for each 4 MiB that has arrived. A message for which there is no room in time is rejected as *busy*.
+    /// - **Requests.** Once 128 KiB of a longer message have arrived, the server reserves memory for all of it, and reads on
+    ///   when the budget has room. Connections that have not sent a complete request yet share at most half of the budget,
+    ///   unless one message alone is longer. While a message waits for room, each incomplete message that holds memory must be
+    ///   complete within 2 s, plus 1 s for each 4 MiB that has arrived. A message that gets no room in time is rejected as
+    ///   *busy*. A message that is larger than the budget waits for all of it.
+    /// - **Replies** count while their peers do not read them. They may exceed the budget by a quarter, but the peers then have
+    ///   2 s instead of [`write_timeout`](Self::write_timeout). Beyond the quarter, the connection is dropped.
+    /// - **Concurrent requests.** Each large request counts, and so does each large reply that waits for its turn. A request
+    ///   whose reply gets no memory fails.
+    /// - **Chunks** ([`Requests`](crate::protocol::Requests)) of 128 KiB or more count twice, because the function gets a copy.
+    ///   If one would exceed the budget by more than a quarter, the function is dropped, and the connection closes.
+    /// - **Queues of events** ([`Push`](crate::protocol::Push)) count from 128 KiB on. Beyond the budget, a queue is full, as at
+    ///   [`max_push_queue`](Self::max_push_queue). An event of a group counts for each member.
     ///
-    /// Replies count as soon as their peer does not read them. Beyond the budget, they may take a quarter of it more, and
-    /// their peers have 2 s instead of [`write_timeout`](Self::write_timeout). Beyond that, the connection is dropped.
-    ///
-    /// If requests of a connection are processed side by side, each large request counts as well, and each large reply
-    /// that waits for its turn. A reply without memory has *failed*.
-    ///
-    /// A chunk of a request ([`Requests`](crate::protocol::Requests)) counts from 128 KiB on, twice, because
-    /// its function gets a copy. Beyond the budget and a quarter of it more, the function is dropped, and the connection
-    /// closes.
-    ///
-    /// A queue of events ([`Push`](crate::protocol::Push)) counts from 128 KiB on. Beyond the budget, it is full, as at its
-    /// own limit ([`max_push_queue`](Self::max_push_queue)). An event of a group counts for each member.
-    ///
-    /// Default: 512 MiB, or a quarter of the memory that the process may use if that is less (`RLIMIT_AS`, and
-    /// `memory.max` of the control group on Linux). A message that is larger than the budget waits for all of it.
+    /// Default: 512 MiB, or a quarter of the memory that the process may use, if that is less (`RLIMIT_AS`, and on Linux
+    /// `memory.max` of the control group).
     pub fn memory_budget(mut self, bytes: usize) -> Self {
         self.settings.memory_budget = Some(bytes);
         self
@@ -298,24 +294,21 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long a connection may stay open without a request.
     ///
-    /// Frames that are not requests, such as notices, do not restart this limit. A frame that has started in time may
-    /// still complete.
-    ///
-    /// When it expires, the server sends *idle*, if the framing can carry it, and closes the connection.
+    /// When it expires, the server sends *idle*, if the framing can carry it, and closes the connection. A frame that has begun
+    /// in time may still complete. Frames that are not requests, such as notices, do not restart this limit.
     ///
     /// The limit also applies while a function waits for the first byte of a chunk of its request
     /// ([`Requests`](crate::protocol::Requests)). When it expires, the function is dropped, and its request is answered
     /// *timed out*.
     ///
-    /// Default: 300 s; 5 s for an [`IterativeServer`], where an idle connection keeps the others
-    /// waiting; 30 s for a [`OnceServer`].
+    /// Default: 300 s; 5 s for an [`IterativeServer`], where an idle connection makes the others wait; 30 s for a
+    /// [`OnceServer`].
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.idle_timeout = limit.into().into();
         self
     }
 
-    /// Sets how long a frame may take from its first byte to its last. Each 64 KiB received adds a
-    /// second.
+    /// Sets how long a frame may take from its first byte to its last. Each 64 KiB received adds one second.
     ///
     /// When it expires, the server sends *idle*, if the framing can carry it, and closes the connection. If requests
     /// are processed at the same time, the server first answers those in flight. A function that waits for the rest of
@@ -331,11 +324,12 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// A function that sends items ([`Replies`](crate::protocol::Replies)) or receives chunks
     /// ([`Requests`](crate::protocol::Requests)) has this time for each of them.
     ///
-    /// When it expires, the function is dropped at its `.await`, and the request is answered *timed out*. The
-    /// connection closes if it has a session and no `concurrent`. A function that does not wait, or runs under `blocking`, is
-    /// not dropped. Calls that any function makes with a [`Connection`](crate::Connection) end in time by themselves:
-    /// their [`deadline`](crate::Connection::deadline) is that of the function. Calls in tasks that the function spawns
-    /// do not. Default: `None`, because only you know where a transaction may be interrupted.
+    /// When it expires, the function is dropped at its `.await`, and the request is answered *timed out*. The connection
+    /// closes if it has a session and no `concurrent`. A function that does not wait, or runs under `blocking`, is not dropped.
+    ///
+    /// Calls that the function itself makes with a [`Connection`](crate::Connection) inherit this limit as their
+    /// [`deadline`](crate::Connection::deadline). Calls in tasks that it spawns do not. Default: `None`, because only you know
+    /// where a transaction may be interrupted.
     #[doc(alias = "timeout")]
     pub fn request_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.request_timeout = limit.into().into();
@@ -344,16 +338,14 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long the server works for a peer after the peer has closed its sending half.
     ///
-    /// The peer may be waiting for its replies, as `nc -N` does, or be gone. When the limit expires, a
-    /// function that waits is dropped, its request is answered *timed out*, and the connection
-    /// closes. A function that computes, or is `blocking`, is not dropped. With
-    /// [`UntilEof`](crate::framing::UntilEof) every request ends with a half-close, so this limits its
-    /// function. The server notices a half-close after 64 KiB or more of unread bytes only when the function has
-    /// returned. Before that, only [`request_timeout`](Self::request_timeout) ends the function.
+    /// Such a peer may still wait for its replies, as `nc -N` does, or it may have closed its whole connection, which looks the
+    /// same to the server. When the limit expires, a function that waits is dropped, its request is answered *timed out*, and
+    /// the connection closes. A function that computes, or is `blocking`, is not dropped. To drop functions at once, use the
+    /// option [`half_close = ends`](macro@crate::server_protocol#options).
     ///
-    /// To the server, a client that closes its connection looks the same. So its functions and its streams also
-    /// continue for this time, unless the protocol has the option
-    /// [`half_close = ends`](macro@crate::server_protocol#options). Default: 30 s.
+    /// With [`UntilEof`](crate::framing::UntilEof), every request ends with a half-close, so this limits its function. If
+    /// 64 KiB or more are unread, the server notices the half-close only when the function has returned, and only
+    /// [`request_timeout`](Self::request_timeout) ends the function before. Default: 30 s.
     pub fn half_close_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.half_close_timeout = limit.into().into();
         self
@@ -361,25 +353,23 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long the server waits for a peer that does not read, or reads too slowly.
     ///
-    /// The time starts when a write has to wait, and ends when all written replies are sent. Each
-    /// 64 KiB that the peer takes meanwhile adds a second. When the limit expires, the connection is
-    /// dropped.
+    /// The time starts when a write has to wait, and ends when all written replies are sent. Each 64 KiB that the peer reads
+    /// adds one second. When the limit expires, the connection is dropped.
     ///
-    /// With [`Multiplexed`](crate::framing::Multiplexed), a peer takes the items of a stream by giving credit for more. A
-    /// stream that waits for credit this long is dropped, and its request is answered *timed out*. An item that is longer
-    /// than the credit adds a second for each 64 KiB beyond it. The connection continues, unless it has a session and
-    /// processes requests one after the other. Default: 30 s.
+    /// With [`Multiplexed`](crate::framing::Multiplexed), a peer gives credit for the items of a stream. A stream that waits
+    /// this long for credit is dropped, and its request is answered *timed out*. An item that is longer than the credit adds
+    /// one second for each 64 KiB beyond it. The connection stays open, unless it has a session and no `concurrent`. Default:
+    /// 30 s.
     pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.write_timeout = limit.into().into();
         self
     }
 
-    /// Sets how long the server waits, after closing first, for the peer to close. Input that
-    /// arrives meanwhile is dropped.
+    /// Sets how long the server waits for the peer to close, if the server closes first. Input that arrives meanwhile is
+    /// dropped.
     ///
-    /// Without this wait, unread input would make the operating system reset the connection, and
-    /// the last reply could be lost. A connection that waits for a request closes without this wait if nothing is
-    /// unread. `None` does not wait. Default: 2 s.
+    /// Without this wait, unread input would make the operating system reset the connection, and the last reply could be lost.
+    /// An idle connection without unread input closes immediately. `None` does not wait. Default: 2 s.
     pub fn linger(mut self, limit: impl Into<Option<Duration>>) -> Self {
         // No limit means no wait, as zero does.
         self.settings.limits.linger = Some(limit.into().unwrap_or_default()).into();
@@ -388,25 +378,25 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long a stopped server continues to serve before it drains. Default: `None`, which drains at once.
     ///
-    /// In this time, known as the lame-duck phase, the server accepts and serves connections, but
-    /// [`ServerHandle::is_stopping`](super::ServerHandle::is_stopping) returns `true` already. So a balancer that checks
-    /// the health of the server sees the stop before the listeners close, and no connection is lost: see
+    /// In this phase, the server accepts and serves connections, but
+    /// [`ServerHandle::is_stopping`](super::ServerHandle::is_stopping) already returns `true`. A load balancer that checks the
+    /// health of the server notices the stop before the listeners close, and no connection is lost: see
     /// [Running a server](https://docs.rs/crate/tcs/latest/source/docs/deploy.md).
     /// [`drain_timeout`](Self::drain_timeout) begins after this phase. A second signal and
     /// [`ServerHandle::abort`](super::ServerHandle::abort) end the server at once.
     ///
-    /// An [`IterativeServer`] also serves one connection after the other in this time, and a [`OnceServer`] waits for its
-    /// request. A server that is done, such as a [`OnceServer`] after its reply, does not wait for the end of the phase.
+    /// An [`IterativeServer`] keeps serving one connection after the other in this phase, and a [`OnceServer`] waits for its
+    /// request. A [`OnceServer`] that has replied returns without waiting for the end of the phase.
     pub fn lame_duck(mut self, time: impl Into<Option<Duration>>) -> Self {
         // No time means no phase, as zero does.
         self.settings.limits.lame_duck = Some(time.into().unwrap_or_default()).into();
         self
     }
 
-    /// Sets how long a stopped server waits for the requests in flight. The rest is then aborted.
+    /// Sets how long a stopped server waits for the requests in flight before it aborts them.
     ///
-    /// A function that computes or blocks cannot be interrupted. The server returns without waiting for such a
-    /// function, which runs until it or its process ends. Default: 30 s.
+    /// A function that computes or blocks cannot be interrupted. The server returns without waiting for it, and it runs until
+    /// it or the process ends. Default: 30 s.
     #[doc(alias = "shutdown")]
     pub fn drain_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.drain_timeout = limit.into().into();
@@ -415,11 +405,11 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how old a connection may become. Default: `None`.
     ///
-    /// When it expires, the connection drains as that of a stopped server: it processes the requests that have arrived,
-    /// receives *going away*, if the framing can carry it, and closes. After [`drain_timeout`](Self::drain_timeout)
-    /// more, it is aborted. So clients that keep their connections forever are distributed again, also over servers
-    /// that were added to a balancer. The maximum age of each connection differs by up to a tenth, so that connections
-    /// from the time of a restart do not end together.
+    /// An older connection drains as if the server was stopped: it processes the requests that have arrived, sends *going
+    /// away*, if the framing can carry it, and closes. It is aborted if that takes longer than
+    /// [`drain_timeout`](Self::drain_timeout). Use this setting to redistribute clients that keep their connections, for
+    /// example to servers that were added to a load balancer. The age varies by up to a tenth, so that connections that were
+    /// opened together do not end together.
     pub fn max_connection_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.max_connection_age = limit.into().into();
         self
@@ -436,9 +426,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets the maximum number of requests in flight of all connections of one address. Default: `None`.
     ///
-    /// A further request is answered *busy* and not executed, and the connection continues, if the framing or
-    /// `reject_with` can carry it. Each connection has one request in flight, or as many as `concurrent` says, so this
-    /// limits how many functions of an address wait, or run under `blocking`. Addresses are counted as for
+    /// A further request is answered *busy* and not executed. The connection continues if the framing or `reject_with` can
+    /// carry the answer. A connection has one request in flight, or as many as `concurrent` allows, so this limits how many
+    /// functions of an address wait, or run under `blocking`. Peers are counted as for
     /// [`max_connections_per_address`](Self::max_connections_per_address). [`bind`](Self::bind) rejects
     /// zero.
     pub fn max_in_flight_per_address(mut self, limit: impl Into<Option<usize>>) -> Self {
@@ -448,9 +438,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how many requests per second all connections of one address may send. Default: `None`.
     ///
-    /// A further request is answered as with [`max_in_flight_per_address`](Self::max_in_flight_per_address). A token
-    /// bucket with room for the requests of one second counts them, and the bucket stays when the peer reconnects. A
-    /// [`Channel`](crate::Channel) sends such a request again after a wait, so its callers see a delay.
+    /// A further request is answered as with [`max_in_flight_per_address`](Self::max_in_flight_per_address). Requests are
+    /// counted by a token bucket for one second, which reconnecting does not refill. A [`Channel`](crate::Channel) retries such
+    /// a request after a wait, so its callers see a delay.
     /// [`bind`](Self::bind) rejects zero.
     #[doc(alias = "rate limit")]
     pub fn max_request_rate_per_address(mut self, per_second: impl Into<Option<u32>>) -> Self {
@@ -460,20 +450,20 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Sets how long a request may wait before it starts. Default: `None`.
     ///
-    /// A request that has waited longer is answered *busy* and not executed, and the connection continues, if the framing
-    /// or `reject_with` can carry it. So a server with more requests than it can process spends its time on requests
-    /// whose clients still wait. Set this to a part of the time for which your clients wait.
+    /// A request that has waited longer is answered *busy* and not executed. The connection continues if the framing or
+    /// `reject_with` can carry the answer. An overloaded server then spends its time on requests whose clients still wait. Set
+    /// this to a fraction of your clients' timeout.
     ///
-    /// Three waits are compared, each by itself:
+    /// The limit applies to each of these waits:
     ///
     /// - for earlier requests of the same connection and their replies, from the read on
-    /// - for the tasks of other connections, once such waits have been long for 100 ms, so that a burst may pass
-    /// - for a permit of [`max_blocking`](Self::max_blocking), with the same allowance
+    /// - for the tasks of other connections, once such waits have been too long for 100 ms, so a short burst may pass
+    /// - for a permit of [`max_blocking`](Self::max_blocking), with the same allowance for bursts
     ///
-    /// The server does not know the wait of a request before it reads the request: a connection reads 16 KiB at a time,
-    /// unless a request is longer. [`serve_stream`](Self::serve_stream) does not compare the second wait.
-    /// [Overload](https://docs.rs/crate/tcs/latest/source/docs/overload.md) has figures. A limit of less than 5 ms
-    /// gives no allowance for bursts, because timers have a resolution of 1 ms. [`bind`](Self::bind) rejects zero.
+    /// The wait of a request is known only from the moment when the server reads it: a connection reads 16 KiB at a time, or
+    /// one longer request. [`serve_stream`](Self::serve_stream) ignores the second wait. A limit of less than 5 ms makes no
+    /// allowance for bursts, because timers have a resolution of 1 ms. [`bind`](Self::bind) rejects zero. See
+    /// [Overload](https://docs.rs/crate/tcs/latest/source/docs/overload.md) for figures.
     pub fn max_queue_time(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.max_queue_time = limit.into().into();
         self
@@ -482,20 +472,19 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how many requests of a connection may wait for their replies. Default: `None`.
     ///
     /// A further request is answered as with [`max_queue_time`](Self::max_queue_time). Requests that get no reply
-    /// ([`Response::NoReply`](crate::Response::NoReply)) count as well. Requests also wait without this limit: a
-    /// connection processes one at a time (or as many as `concurrent` says), and reads the next 16 KiB when it has
-    /// answered all requests that it has read. So this limits how many small requests are read together.
+    /// ([`Response::NoReply`](crate::Response::NoReply)) count as well. Without this limit, a connection still reads the next
+    /// 16 KiB only when it has answered all requests that it has read, so this limits how many small requests it reads at once.
     /// [`bind`](Self::bind) rejects zero.
     pub fn max_pipelined_requests(mut self, limit: impl Into<Option<u64>>) -> Self {
         self.settings.limits.max_pipelined_requests = limit.into().unwrap_or(u64::MAX);
         self
     }
 
-    /// Sets how many bytes of pushed events may wait for a peer to read. Default: 64 KiB.
+    /// Sets how many bytes of pushed events may wait for one peer to read. Default: 64 KiB.
     ///
-    /// Each event counts 32 bytes beside its own. Events are in memory for as long as they wait, so a server with many
-    /// subscribers may need this many bytes for each of them. Beyond 128 KiB, a queue needs memory of the
-    /// [`memory_budget`](Self::memory_budget), too. [`bind`](Self::bind) rejects zero.
+    /// Each event counts 32 bytes in addition to its own. Waiting events are kept in memory, so a server may need this many
+    /// bytes for each subscriber. Beyond 128 KiB, a queue also takes memory from the [`memory_budget`](Self::memory_budget).
+    /// [`bind`](Self::bind) rejects zero.
     pub fn max_push_queue(mut self, bytes: usize) -> Self {
         self.settings.limits.max_push_queue = bytes;
         self
@@ -508,19 +497,17 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets how long a connection may process requests within one poll of its task, before it sends
-    /// the replies that are ready and lets other tasks run. Default: 100 µs. For measurements.
+    /// Sets how long a connection may process requests in one poll of its task before it sends its replies and lets other tasks
+    /// run. For measurements. Default: 100 µs.
     #[doc(hidden)]
     pub fn poll_budget(mut self, budget: Duration) -> Self {
         self.settings.limits.poll_nanos = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
         self
     }
 
-    /// Sets the maximum number of `blocking` functions that run at the same time. Further ones wait.
+    /// Sets the maximum number of `blocking` functions that run at the same time. Further calls wait.
     ///
-    /// tokio starts their threads, and may keep more of them than this.
-    ///
-    /// [`bind`](Self::bind) rejects zero. Default: 512.
+    /// tokio starts the threads, and may keep more than this number. [`bind`](Self::bind) rejects zero. Default: 512.
     pub fn max_blocking(mut self, limit: usize) -> Self {
         self.settings.max_blocking = limit;
         self
@@ -530,16 +517,16 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// The function receives the server, which knows its [`local_addr`](BoundServer::local_addr).
     pub fn on_listening(mut self, function: impl FnOnce(&BoundServer) + Send + 'static) -> Self {
-        self.on_listening = Some(Box::new(function));
+        self.settings.on_listening = Some(Box::new(function));
         self
     }
 
     /// Sets a function that is called with each peer after its handshakes, and can reject it. Default: none.
     ///
-    /// The peer receives the rejection, if the framing can carry it, and its connection is closed. A rejection of a kind that is not
-    /// [final](crate::RejectionKind::is_final) is sent as *going away*, because the peer has not sent a request. If the
-    /// listener has no handshakes, the accept loop calls the function, so it must not block. If the function panics,
-    /// the peer is rejected. [`serve_stream`](Self::serve_stream) does not call it.
+    /// A rejected peer receives the rejection, if the framing can carry it, and its connection is closed. A rejection that is
+    /// not [final](crate::RejectionKind::is_final) is sent as *going away*, because the peer has not sent a request. Without
+    /// handshakes, the accept loop calls the function, so it must not block. If the function panics, the peer is rejected.
+    /// [`serve_stream`](Self::serve_stream) does not call it.
     ///
     /// # Examples
     ///
@@ -563,8 +550,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     }
 
     /// Erases the types of the server.
-    pub(super) fn unbound(mut self) -> Result<UnboundServer> {
-        let on_listening = self.on_listening.take();
+    pub(super) fn unbound(self) -> Result<UnboundServer> {
         let (shared, settings) = self.shared()?;
         // Otherwise, data that should be encrypted would not be.
         if !settings.listens_at_address() && !settings.handshakes.is_empty() {
@@ -572,11 +558,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
                           own with `with_handshake`";
             return Err(Error::setting("handshake", reason));
         }
-        Ok(UnboundServer {
-            shared,
-            settings,
-            on_listening,
-        })
+        Ok(UnboundServer { shared, settings })
     }
 
     /// Rejects the settings that have no effect on a stream of one's own.
@@ -586,7 +568,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
             ("handshake", "; call `perform` of the handshake before")
         } else if !self.settings.listeners.is_empty() {
             ("listener", ", which serves one stream")
-        } else if self.on_listening.is_some() {
+        } else if self.settings.on_listening.is_some() {
             ("on_listening", ", which serves one stream")
         } else {
             return Ok(());

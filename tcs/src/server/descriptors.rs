@@ -1,8 +1,8 @@
 //! A descriptor in reserve, with which the server accepts and rejects a peer when the process has no other.
 
 use std::io;
-#[cfg(unix)]
-use std::os::unix::net::UnixDatagram as Socket;
+
+use socket2::{Domain, Socket, Type};
 
 /// A descriptor that the server releases when there is no other for a connection.
 ///
@@ -10,19 +10,6 @@ use std::os::unix::net::UnixDatagram as Socket;
 /// other.
 #[derive(Debug, Default)]
 pub(super) struct ReservedDescriptor(Option<Socket>);
-
-/// Only Unix has a descriptor limit that a server reaches.
-#[cfg(not(unix))]
-#[derive(Debug)]
-struct Socket;
-
-#[cfg(not(unix))]
-impl Socket {
-    #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
-    const fn unbound() -> io::Result<Self> {
-        Ok(Self)
-    }
-}
 
 impl ReservedDescriptor {
     pub(super) const fn is_held(&self) -> bool {
@@ -38,7 +25,12 @@ impl ReservedDescriptor {
     pub(super) fn restore(&mut self) -> bool {
         if self.0.is_none() {
             // An unbound socket needs no file, which a `chroot` may not have.
-            match Socket::unbound() {
+            let domain = if cfg!(unix) {
+                Domain::UNIX
+            } else {
+                Domain::IPV4
+            };
+            match Socket::new(domain, Type::DGRAM, None) {
                 Ok(socket) => self.0 = Some(socket),
                 // With any other error, such as in a sandbox, the server goes on without a reserve.
                 Err(error) => return !is_out_of_descriptors(&error),

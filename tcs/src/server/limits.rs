@@ -91,47 +91,25 @@ impl Limits {
             || self.max_request_rate_per_address != u32::MAX
     }
 
-    /// Returns the shortest time limit. It sets the interval between sweeps.
-    pub(super) fn shortest(&self) -> Limit {
-        // This names each field, so that a new limit does not compile until somebody decides whether it needs its own
-        // sweeps.
-        let Self {
-            max_frame_len: _,
-            max_reply_len: _,
-            handshake_timeout,
-            idle_timeout,
-            frame_timeout,
-            request_timeout,
-            half_close_timeout,
-            write_timeout,
-            linger,
-            drain_timeout: _,
-            lame_duck: _,
-            max_connection_age,
-            max_queue_time: _,
-            max_requests_per_connection: _,
-            max_pipelined_requests: _,
-            max_push_queue: _,
-            push_overflow: _,
-            max_in_flight_per_address: _,
-            max_request_rate_per_address: _,
-            poll_nanos: _,
-        } = *self;
+    /// Returns the limits of a connection's waits, with the names of their settings. None of them may be zero.
+    pub(super) const fn waits(&self) -> [(&'static str, Limit); 7] {
         [
-            handshake_timeout,
-            idle_timeout,
-            frame_timeout,
-            request_timeout,
-            half_close_timeout,
-            write_timeout,
-            linger,
-            max_connection_age,
+            ("handshake_timeout", self.handshake_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("frame_timeout", self.frame_timeout),
+            ("request_timeout", self.request_timeout),
+            ("half_close_timeout", self.half_close_timeout),
+            ("write_timeout", self.write_timeout),
+            ("max_connection_age", self.max_connection_age),
         ]
-        .into_iter()
-        // `linger` may be zero, which means no wait.
-        .filter(|limit| !limit.is_zero())
-        .min()
-        .unwrap_or(Limit::NONE)
+    }
+
+    /// Returns the shortest limit of a wait, which sets how often the registry sweeps.
+    pub(super) fn shortest(&self) -> Limit {
+        // A `linger` of zero means no wait.
+        let linger = Some(self.linger).filter(|limit| !limit.is_zero());
+        let waits = self.waits().map(|(_, limit)| limit);
+        waits.into_iter().chain(linger).min().unwrap_or(Limit::NONE)
     }
 }
 

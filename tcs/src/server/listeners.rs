@@ -60,7 +60,8 @@ impl<L: Listener> DynListener for L {
 /// The pause of a listener after descriptors or memory ran out.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// The listeners of a server. A connection can close them.
+/// The listeners of a server: none before it listens. A connection can close them.
+#[derive(Default)]
 pub(super) struct Listeners(Mutex<OpenListeners>);
 
 /// The listeners that still listen.
@@ -80,11 +81,6 @@ struct OpenListener {
 }
 
 impl Listeners {
-    /// Creates a value without listeners, for a server that does not listen yet.
-    pub(super) fn new() -> Self {
-        Self(Mutex::default())
-    }
-
     pub(super) fn start(&self, listeners: Vec<Box<dyn DynListener>>) {
         let opened = listeners.into_iter().map(|listener| OpenListener {
             name: listener.name(),

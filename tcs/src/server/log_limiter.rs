@@ -1,9 +1,6 @@
 //! Limits the log lines that peers can cause, so that a peer cannot fill a disk.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    time::Duration,
-};
+use std::{collections::BTreeMap, mem::take, time::Duration};
 
 use tokio::time::Instant;
 
@@ -21,9 +18,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct LogLimiter(Mutex<BTreeMap<&'static str, Recent>>);
 
 /// The last line with a message.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Recent {
-    logged: Instant,
+    logged: Option<Instant>,
     /// The number of lines left out since then.
     left_out: u64,
 }
@@ -34,25 +31,14 @@ impl LogLimiter {
     pub(super) fn pass(&self, message: &'static str) -> Option<u64> {
         let now = Instant::now();
         let mut lines = lock(&self.0);
-        match lines.entry(message) {
-            Entry::Vacant(new) => {
-                let left_out = 0;
-                new.insert(Recent {
-                    logged: now,
-                    left_out,
-                });
-                Some(left_out)
-            }
-            Entry::Occupied(mut recent) => {
-                let recent = recent.get_mut();
-                if now.duration_since(recent.logged) < INTERVAL {
-                    recent.left_out += 1;
-                    return None;
-                }
-                recent.logged = now;
-                Some(std::mem::take(&mut recent.left_out))
-            }
+        let recent = lines.entry(message).or_default();
+        let is_recent = |logged| now.duration_since(logged) < INTERVAL;
+        if recent.logged.is_some_and(is_recent) {
+            recent.left_out += 1;
+            return None;
         }
+        recent.logged = Some(now);
+        Some(take(&mut recent.left_out))
     }
 }
 

@@ -129,7 +129,7 @@ impl<'r> Publisher<'r> {
     }
 }
 
-/// Publishes the last numbers, also if the server is dropped. Open connections are then aborted.
+/// Publishes the last numbers, even if the server is dropped. Open connections are then aborted.
 impl Drop for Publisher<'_> {
     fn drop(&mut self) {
         // This publishes the changes of the last second, and the gauges return to their values without this server.

@@ -1,8 +1,8 @@
 //! The servers, their settings and their reports.
 //!
-//! The three servers differ in how many connections they serve at a time, and in when they return.
+//! The three servers differ in how many connections they serve at once, and in when they return.
 //!
-//! | type | connections at a time | returns when |
+//! | type | connections at once | returns when |
 //! |---|---|---|
 //! | [`OnceServer`](crate::OnceServer) | one, for one request; connections that end without one are ignored | that request is answered or rejected |
 //! | [`IterativeServer`](crate::IterativeServer) | one; others wait in the backlog | stopped |
@@ -24,8 +24,8 @@
 //!
 //! # What becomes of a function
 //!
-//! A function cannot be interrupted while it computes or runs under `blocking`. An `async` function
-//! is dropped at the `.await` where it waits:
+//! A function that waits is dropped at its `.await` when one of these events happens. A function that computes, or runs
+//! under `blocking`, cannot be interrupted:
 //!
 //! | event | a waiting function is dropped | a computing or blocking function ends first |
 //! |---|---|---|
@@ -36,32 +36,102 @@
 //! | the function takes longer than [`request_timeout`](Server::request_timeout) (none) | at once; the peer receives *timed out* | its reply is sent |
 //! | the server drains | after [`drain_timeout`](Server::drain_timeout) (30 s) | the report counts its request as aborted |
 //!
-//! The limit `request_timeout` of a function with [`Replies`](crate::protocol::Replies) is for each item. A function that takes
-//! [`Closed`](crate::protocol::Closed) as a parameter knows when its peer has closed, and can return before it is dropped.
-//!
-//! A server that is stopped drains at once, or after [`lame_duck`](Server::lame_duck). A function that takes
-//! [`Draining`](crate::protocol::Draining) as a parameter knows when the drain begins, and can return before it is dropped.
+//! For a function with [`Replies`](crate::protocol::Replies), `request_timeout` applies to each item. To return before
+//! it is dropped, a function can take [`Closed`](crate::protocol::Closed), which is ready when the peer has closed, or
+//! [`Draining`](crate::protocol::Draining), which is ready when the drain begins.
 //!
 //! A reply counts as sent once the operating system has accepted it. A peer that leaves without reading a reply loses
-//! it. If that matters, have the protocol acknowledge replies.
+//! it. If that matters, let the protocol acknowledge replies.
 //!
 //! # Fairness
 //!
-//! A connection processes requests for up to 100 µs at a time. It then sends the replies that are
-//! ready, and yields to other connections, timers and signals. So the first replies to many
-//! requests do not wait for the last, and a peer that never stops sending does not starve others. A
-//! single call is never interrupted: run a function that computes for long under `blocking`.
+//! A connection processes requests for up to 100 µs at a time. It then sends the replies that are ready, and yields to
+//! other connections, timers and signals, so a peer that never stops sending does not starve them. A single call is
+//! never interrupted: use the option `blocking` for a long computation.
 //!
 //! # Memory
 //!
-//! Buffers grow with the bytes that arrive. Each thread keeps up to 4 MiB of unused buffers for further requests,
-//! up to 14 MiB if they have grown to different sizes, 2 MiB for short messages, and one buffer between 128 KiB and 2 MiB.
-//! Other buffers of more than 128 KiB are freed when their connection waits, but glibc can keep freed memory. With the
-//! environment variable `MALLOC_MMAP_THRESHOLD_=131072`, glibc keeps less: see
+//! Buffers grow with the bytes that arrive. Each thread keeps up to 4 MiB of unused buffers (up to 14 MiB if they have
+//! grown to different sizes), 2 MiB for short messages, and one buffer between 128 KiB and 2 MiB. Other buffers of more
+//! than 128 KiB are freed when their connection waits, but glibc may keep the freed memory. It keeps less with the
+//! environment variable `MALLOC_MMAP_THRESHOLD_=131072`: see
 //! [`SECURITY.md`](https://docs.rs/crate/tcs/latest/source/SECURITY.md).
 //!
-//! If the system has no memory for a large buffer, as with `ulimit -v`, that ends a request or a connection, as above.
-//! An allocation that fails anywhere else, also in your code and for the values that it takes, ends the process.
+//! If the system has no memory for a large buffer, as with `ulimit -v`, a request or a connection ends, as above. Any
+//! other failed allocation, including those of your code, ends the process.
+//!
+//! # Logging
+//!
+//! The library logs with `tracing`. Install a subscriber to see the log, such as `tracing_subscriber::fmt().init()`.
+//!
+//! | level | events |
+//! |---|---|
+//! | `ERROR` | a server that cannot listen, panics, replies that cannot be sent, no descriptors for a new connection |
+//! | `WARN` | limits that the system lowers, a server that is full (`max_connections`), requests that a stop aborts |
+//! | `INFO` | the start, the stop with its report, connections closed without telling the peer why |
+//! | `DEBUG` | each connection, all other rejections, idle connections, peers of other protocols |
+//!
+//! These names do not change without a note in `CHANGELOG.md`:
+//!
+//! | span or event | level | fields |
+//! |---|---|---|
+//! | span `connection`, around the events of a connection | `INFO` | `peer`; `id`, as [`ConnectionInfo::id`](crate::ConnectionInfo::id) |
+//! | span `handshake`, around those of its handshakes | `INFO` | `peer`, as it was accepted; `id` |
+//! | `listening` | `INFO` | `listeners`, `max_connections` |
+//! | `the server does not listen` | `ERROR` | `error` with its causes |
+//! | `connected`, after the handshakes | `DEBUG` | `local_addr`, if there is one |
+//! | `closing the connection` | `DEBUG` | `reason`: the [`Rejection`](crate::Rejection), which is sent to the peer if the framing can carry it |
+//! | `answered with a rejection` | `DEBUG` | `reason`, with the name of the setting if it was a limit |
+//! | `a connection is rejected` | `DEBUG` | `peer`, `reason` |
+//! | `closing the connection without a message` | `INFO` | `reason` |
+//! | `disconnected` | `DEBUG` | `reason`, such as `the peer has closed`; `requests`, `bytes_received`, `bytes_sent`; `events`, if it could be pushed to; `seconds` since it was accepted |
+//! | `a handshake has failed` | `INFO` | `peer`, as the last handshake has left it; `reason` |
+//! | `the processing of a request panicked` | `ERROR` | `panic`: the text |
+//! | `stopped` | `INFO`, or `WARN` if requests were aborted | `report` |
+//!
+//! At `INFO` and above, a server logs each kind of event that a peer can cause at most once per second. It logs the
+//! rest at `DEBUG`, and adds their number to the next line as `left_out`. Single requests are not logged, because even
+//! disabled logging would slow each of them down: [count](ServerHandle::stats) them, or wrap the protocol in
+//! [`TraceRequests`](crate::protocol::TraceRequests).
+//!
+//! Control characters in text from peers and from your errors are escaped, so no field contains a line feed or an
+//! escape sequence.
+//!
+//! # Metrics
+//!
+//! With the feature `metrics`, servers and [channels](crate::client#logging-and-metrics) publish metrics through the
+//! crate `metrics`. Install a recorder for `metrics` 0.24, such as `metrics-exporter-prometheus` 0.18, before you call
+//! `bind()`, [`listen()`](Server::listen) or `run()`, and before you create a channel. The metrics of all servers in a
+//! program add up, and so do those of all channels.
+//!
+//! | name | kind | meaning |
+//! |---|---|---|
+//! | `tcs_connections_open` | gauge | connections that are open |
+//! | `tcs_connections_accepted_total` | counter | accepted connections |
+//! | `tcs_connections_ended_total` | counter | ended connections, by `outcome`: `closed` or `aborted`, as in the [`Report`] |
+//! | `tcs_connection_duration_seconds` | histogram | the time from the accept of a connection to its end |
+//! | `tcs_handshakes_failed_total` | counter | connections whose handshake has failed |
+//! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
+//! | `tcs_requests_received_total` | counter | received requests |
+//! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
+//! | `tcs_calls_total` | counter | requests whose extractors ran or whose function was called, by `outcome`: `served`, `failed`, `rejected`, `panicked`, or `dropped` before the function returned |
+//! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call, without the wait for a permit of `max_blocking` |
+//! | `tcs_request_duration_seconds` | histogram | the time from the call of a function until its reply is encoded or it is dropped, including all waits; not if it panics |
+//! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`](crate::RejectionKind) |
+//! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
+//! | `tcs_sent_bytes_total` | counter | bytes of frames that were sent |
+//! | `tcs_events_total` | counter | pushed events, by `outcome`: `sent` or `dropped`, as in the [`Report`] |
+//! | `tcs_buffer_bytes` | gauge | the part of `memory_budget` that large buffers and event queues hold |
+//!
+//! A server publishes its totals and gauges once per second, so they cost requests nothing. If the protocol is a module,
+//! `tcs_calls_total` and `tcs_request_duration_seconds` have the label `operation`. Only the two durations are recorded
+//! for each request: they read the clock twice for each request, and once for each read.
+//!
+//! `tcs_calls_total` ignores what happens after a reply is encoded. If the framing cannot carry the reply of a protocol
+//! with `concurrent`, the call counts as *served* there, and as *failed* in `tcs_requests_total`.
+//!
+//! Without the feature, [`ServerHandle::stats`] returns the totals and gauges, as
+//! `examples/prometheus.rs` shows.
 
 // The design: ARCHITECTURE.md, "The life of a server's connection".
 

@@ -9,13 +9,7 @@
 //! The clock stops while something blocks the sweeper's thread: no peer could have been served in
 //! that time.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    convert::Infallible,
-    sync::Arc,
-    task::Waker,
-    time::Duration,
-};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, task::Waker, time::Duration};
 
 use tokio::{
     sync::Notify,
@@ -47,7 +41,7 @@ mod entry;
 mod models;
 mod registration;
 
-use entry::{ConnectionEntry, Flags, signal_each};
+use entry::{ConnectionEntry, Flags};
 pub(super) use registration::{AbortReason, Registration};
 
 /// The open connections of one server.
@@ -75,8 +69,6 @@ pub(super) struct Registry {
 struct Inner {
     /// Keyed by connection number.
     entries: BTreeMap<u64, Arc<ConnectionEntry>>,
-    /// When the connections retire, with their numbers, if their age has a limit.
-    retirements: BTreeSet<(Deadline, u64)>,
     /// The totals of the ended connections, and the number of accepted ones.
     totals: Report,
     /// The flags set for all connections, including those that open later.
@@ -121,12 +113,8 @@ impl Registry {
         let id = inner.totals.connections.accepted;
         // Under the lock that `signal_all` takes: a connection that opens while the server begins to drain gets
         // the flag from one of the two.
-        let entry = Arc::new(ConnectionEntry::new(inner.flags));
+        let entry = Arc::new(ConnectionEntry::new(inner.flags, self.retirement(id)));
         inner.entries.insert(id, Arc::clone(&entry));
-        let retires = self.retirement(id);
-        if self.limits.max_connection_age != Limit::NONE {
-            inner.retirements.insert((retires, id));
-        }
         drop(inner);
         self.changed.notify_waiters();
         Registration {
@@ -134,12 +122,29 @@ impl Registry {
             entry,
             waker: Waker::noop().clone(),
             id,
-            retires,
         }
+    }
+
+    #[inline]
+    pub(super) const fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub(super) const fn log_limiter(&self) -> &LogLimiter {
         &self.log_limiter
+    }
+
+    pub(super) const fn events(&self) -> &EventTally {
+        &self.events
+    }
+
+    pub(super) const fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.memory
+    }
+
+    /// Returns the probe that measures how long requests wait, if that has a limit.
+    pub(super) fn probe(&self) -> Option<&SchedulerProbe> {
+        self.probe.as_deref()
     }
 
     /// Measures how long tasks wait, if that has a limit, until the result is dropped.
@@ -180,7 +185,7 @@ impl Registry {
     pub(super) fn sweep_at(&self, now: u64) {
         // First, because the connections look at it when they are woken.
         self.swept_at.store(now, Ordering::Relaxed);
-        self.signal_due(Flags::EXPIRED, now);
+        self.signal(Flags::EXPIRED, |entry| entry.is_due(now));
         if self.memory_waits.swap(0, Ordering::AcqRel) > 1 {
             self.wake_all();
         }
@@ -189,7 +194,7 @@ impl Registry {
     /// Records that a connection has begun to wait for memory, which shortens the deadlines of those that have some. The
     /// first such wait since a sweep wakes all connections. Later waits leave that to the next sweep, because peers can
     /// begin them at will.
-    fn begin_memory_wait(&self) {
+    pub(super) fn begin_memory_wait(&self) {
         if self.memory_waits.fetch_add(1, Ordering::AcqRel) == 0 {
             self.wake_all();
         }
@@ -197,7 +202,7 @@ impl Registry {
 
     /// Wakes all connections, whose deadlines may have changed.
     fn wake_all(&self) {
-        self.signal_due(Flags::NONE, u64::MAX);
+        self.signal(Flags::NONE, |_| true);
     }
 
     /// Returns when a connection is too old: at its limit, or up to a tenth later.
@@ -212,29 +217,14 @@ impl Registry {
 
     /// Signals connections to finish whose age is over, and aborts them after the time for a drain.
     fn retire(&self, now: u64) {
-        let (mut retired, mut aborted) = (Vec::new(), Vec::new());
-        let inner = lock(&self.inner);
-        for (deadline, id) in inner
-            .retirements
-            .range(..=(Deadline::from_millis(now), u64::MAX))
-        {
-            let Some(entry) = inner.entries.get(id) else {
-                continue;
-            };
-            if !entry.has(Flags::RETIRE) {
-                retired.push(Arc::clone(entry));
-            }
-            if deadline.plus(self.limits.drain_timeout) <= Deadline::from_millis(now) {
-                aborted.push(Arc::clone(entry));
-            }
-        }
-        drop(inner);
-        if !retired.is_empty() {
-            signal_each(Flags::RETIRE, &retired);
+        let latest = Deadline::from_millis(now);
+        let is_new = |it: &ConnectionEntry| it.retires <= latest && !it.has(Flags::RETIRE);
+        if self.signal(Flags::RETIRE, is_new) {
             // Once for each, because it wakes the functions of all connections.
             self.context.drain.raise(now);
         }
-        signal_each(Flags::ABORT, &aborted);
+        let limit = self.limits.drain_timeout;
+        self.signal(Flags::ABORT, |it| it.retires.plus(limit) <= latest);
     }
 
     /// Signals all connections to finish, and aborts the rest when `abort` is ready.
@@ -268,17 +258,21 @@ impl Registry {
         let mut inner = lock(&self.inner);
         inner.flags = inner.flags.or(flag);
         drop(inner);
-        self.signal_due(flag, u64::MAX);
+        self.signal(flag, |_| true);
         self.context.drain.raise_for_all();
     }
 
-    /// Sets a flag for the connections whose deadline is at most `latest`.
-    fn signal_due(&self, flag: Flags, latest: u64) {
+    /// Sets a flag for some connections, and wakes them. Returns `false` if there are none.
+    fn signal(&self, flag: Flags, is_meant: impl Fn(&ConnectionEntry) -> bool) -> bool {
         let inner = lock(&self.inner);
-        let is_due = |entry: &&Arc<ConnectionEntry>| entry.is_due(latest);
-        let due: Vec<_> = inner.entries.values().filter(is_due).cloned().collect();
+        let entries = inner.entries.values().filter(|entry| is_meant(entry));
+        let signalled: Vec<_> = entries.cloned().collect();
+        // Without the lock: the wakers might end connections.
         drop(inner);
-        signal_each(flag, &due);
+        for entry in &signalled {
+            entry.signal(flag);
+        }
+        !signalled.is_empty()
     }
 
     /// Signals the connection that waits longest for a request to close. Returns `false` if none waits.
@@ -401,7 +395,7 @@ mod tests {
         holder.register_task(&Context::from_waker(&waker));
         for (waits, at_once, at_sweep) in [(1, 1, 0), (9, 1, 1), (0, 0, 0)] {
             for _ in 0..waits {
-                waiter.wake_others();
+                waiter.begin_memory_wait();
             }
             assert_eq!(woken.0.swap(0, Ordering::Relaxed), at_once);
             registry.sweep_at(1);

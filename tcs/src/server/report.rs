@@ -5,7 +5,7 @@ use std::{fmt, mem::take, ops::AddAssign};
 /// The counters of a server since its start.
 ///
 /// `listen` returns it when the server has ended, and [`ServerHandle::stats`](super::ServerHandle::stats) at any time.
-/// [Rejecting requests](crate#what-the-client-and-the-report-say) says which event is in which number.
+/// See [this table](crate#what-the-client-and-the-report-say) for how each event is counted.
 ///
 /// The numbers add up: `received = served + failed + rejected + aborted + in_flight` for requests, and
 /// `accepted = closed + aborted + open` for connections. When the server has ended, `in_flight` and `open` are 0.

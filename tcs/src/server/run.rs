@@ -19,7 +19,7 @@ use super::{
 use crate::{Peer, Result, protocol::ServerProtocol, runtime::inside_runtime, transport::Stream};
 
 impl<P: ServerProtocol, M: Mode> Server<P, M> {
-    /// Binds the port without accepting connections yet. They wait in the backlog.
+    /// Binds the port without accepting connections yet. New connections wait in the backlog.
     ///
     /// # Errors
     ///
@@ -36,10 +36,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self.unbound()?.bind().await
     }
 
-    /// Serves until the server is done (see [`server`](crate::server)), on the caller's runtime.
+    /// Serves on the caller's runtime until the server [is done](crate::server).
     ///
-    /// Await it. To do other work meanwhile, call [`bind`](Self::bind), and spawn [`BoundServer::listen`]: if a spawned
-    /// `Server::listen` cannot bind its port, only the log shows that.
+    /// To do other work meanwhile, call [`bind`](Self::bind) and spawn [`BoundServer::listen`]. If you spawn this
+    /// method instead, only the log shows that the port cannot be bound.
     ///
     /// This method installs no signal handler. To stop on signals, use
     /// [`listen_until_signal`](Self::listen_until_signal).
@@ -73,7 +73,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// # Errors
     ///
-    /// The errors of [`listen`](Self::listen).
+    /// Returns the errors of [`listen`](Self::listen).
     ///
     /// # Cancel safety
     ///
@@ -99,8 +99,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Serves as [`listen`](Self::listen) does, and drains on Ctrl-C or SIGTERM. A second signal ends the
     /// server at once.
     ///
-    /// From this call on, for the rest of the process, these signals no longer end the process by
-    /// themselves.
+    /// From this call on, these signals no longer end the process by default, even after the server has returned.
     ///
     /// # Errors
     ///
@@ -116,17 +115,16 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         listen_until_signal(self.unbound()).await
     }
 
-    /// Serves on its own multi-threaded runtime until the server is done, Ctrl-C or SIGTERM.
+    /// Serves on a new multi-threaded runtime until the server is done, or Ctrl-C or SIGTERM stops it.
     ///
-    /// A signal drains the server. A second signal ends it at once. The report is logged. To get
-    /// the report, or to use your own runtime, call
-    /// [`listen_until_signal`](Self::listen_until_signal).
+    /// The first signal drains the server, and a second one ends it at once. The report is logged. To get the report,
+    /// or to use your own runtime, call [`listen_until_signal`](Self::listen_until_signal).
     ///
-    /// If the program has no subscriber of `tracing` and no [`on_listening`](Self::on_listening), a line on stderr says
-    /// where the server listens.
+    /// If the program has no `tracing` subscriber and no [`on_listening`](Self::on_listening), the address is printed
+    /// to stderr.
     ///
-    /// Run a function that blocks its thread under `blocking`. Otherwise it can hold up everything
-    /// on the runtime, including signals.
+    /// Use the option `blocking` for a function that blocks its thread. Otherwise it can stall the whole runtime,
+    /// including signals.
     ///
     /// # Errors
     ///
@@ -139,8 +137,8 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
 
     /// Binds the port and serves on a new thread, with its own runtime.
     ///
-    /// This is for programs that are not `async` and do other work meanwhile; in `async` programs,
-    /// use [`bind`](Self::bind). This method installs no signal handler.
+    /// Use this method in a program that is not `async` and does other work meanwhile. In `async` code, use
+    /// [`bind`](Self::bind). This method installs no signal handler.
     ///
     /// # Errors
     ///
@@ -150,11 +148,10 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         ServerThread::start(self.unbound()?)
     }
 
-    /// Serves one connection over any stream that you have connected or accepted.
+    /// Serves one connection over a stream that you have connected or accepted, until the connection ends.
     ///
-    /// The loop and the limits are those of other connections, except the limits per address, and a
-    /// [`OnceServer`](crate::OnceServer) serves one request. Returns when the connection has ended. To accept connections,
-    /// write a [`Listener`](crate::transport::Listener).
+    /// All limits apply except those per address, and a [`OnceServer`](crate::OnceServer) serves one request. To accept
+    /// connections, implement [`Listener`](crate::transport::Listener).
     ///
     /// # Errors
     ///
@@ -164,10 +161,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// # Panics
     ///
-    /// Panics if [`open_session`](ServerProtocol::open_session),
-    /// [`framing`](ServerProtocol::framing) or [`greeting`](ServerProtocol::greeting) panics, or the
-    /// greeting as it is written; if the session panics when it is dropped; and if the stream panics. Other
-    /// panics are answered or close the connection, as over TCP.
+    /// Panics if [`open_session`](ServerProtocol::open_session), [`framing`](ServerProtocol::framing),
+    /// [`greeting`](ServerProtocol::greeting), the encoding of the greeting, the drop of the session, or the stream
+    /// panics. Other panics are answered or close the connection, as over TCP.
     ///
     /// # Cancel safety
     ///

@@ -23,10 +23,11 @@ macro_rules! settings {
     ($($(#[$cfg:meta])? $field:ident: $ty:ty,)*) => {
         /// Settings of a [`ConcurrentServer`](crate::ConcurrentServer) from a file or the environment.
         ///
-        /// This type has the settings of the server that are plain data, each with the name of its method:
+        /// This type has the settings of the server that are plain data, each named like its method:
         /// [`address`](Server::address), [`max_connections`](Server::max_connections),
-        /// [`idle_timeout`](Server::idle_timeout), and so on. `docs/limits.md` lists them. Settings that are not given
-        /// keep their defaults. An unknown name is an error, whose text shows the name.
+        /// [`idle_timeout`](Server::idle_timeout), and so on ([all of
+        /// them](https://docs.rs/crate/tcs/latest/source/docs/limits.md)). Missing settings keep their defaults. An
+        /// unknown name is an error that shows the name.
         ///
         /// `ServerSettings` implements serde's `Deserialize`, so you can read it from any self-describing format, such
         /// as TOML, JSON or YAML, and make it a part of your own settings. [`from_env`](Self::from_env) reads
@@ -41,9 +42,9 @@ macro_rules! settings {
         /// | `push_overflow` | `"reject"`, `"close"` or `"drop_oldest"` |
         /// | `reuse_port` | `true` or `false` |
         ///
-        /// Listeners, handshakes and functions are set at the server. [`bind`](Server::bind) rejects values that make
-        /// no sense together, and zero, except for `port`, where zero selects a free port, and for `linger`,
-        /// `lame_duck` and `drain_timeout`, where zero means no wait.
+        /// Set listeners, handshakes and functions on the server itself. [`bind`](Server::bind) rejects inconsistent
+        /// values, and zero, except for `port`, where zero selects a free port, and for `linger`, `lame_duck` and
+        /// `drain_timeout`, where zero means no wait.
         ///
         /// # Examples
         ///
@@ -83,14 +84,14 @@ macro_rules! settings {
                         }
                         self.$field = Some(map.next_value_seed(Field::new(stringify!($field)))?);
                     })*
-                    other => return Err(A::Error::unknown_field(other, FIELDS)),
+                    other => map.next_value_seed(UnknownField(other))?,
                 }
                 Ok(())
             }
         }
 
         impl<P: ServerProtocol> ConcurrentServer<P> {
-            /// Sets all settings that are given. A later call for the same setting replaces its value.
+            /// Applies all settings that are present. A later call for the same setting replaces its value.
             pub fn settings(mut self, settings: &ServerSettings) -> Self {
                 let settings = settings.clone();
                 $($(#[$cfg])? if let Some(value) = settings.$field {
@@ -140,13 +141,13 @@ impl ServerSettings {
     /// Reads the environment variables that begin with a prefix: with `"GREET__"`, `GREET__MAX_CONNECTIONS` is
     /// `max_connections`.
     ///
-    /// The prefix should end with two underscores. With one, the prefix also matches a variable of Kubernetes: for a
-    /// Service named `greet`, it sets `GREET_PORT` to `tcp://10.0.0.1:7000`, which is an error.
+    /// End the prefix with two underscores. With one, it also matches a variable of Kubernetes: for a Service named
+    /// `greet`, it sets `GREET_PORT` to `tcp://10.0.0.1:7000`, which is an error.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Setting`](crate::ErrorKind::Setting) if such a variable does not name a setting, or its value is
-    /// invalid.
+    /// Returns [`ErrorKind::Setting`](crate::ErrorKind::Setting) if such a variable does not name a setting, or its
+    /// value is invalid.
     pub fn from_env(prefix: &str) -> Result<Self> {
         // No setting has a value that is not Unicode, so a value after a lossy conversion is an error as well.
         let text = |text: OsString| text.to_string_lossy().into_owned();
@@ -189,35 +190,21 @@ impl<'de> Visitor<'de> for SettingsVisitor {
         mut map: A,
     ) -> std::result::Result<ServerSettings, A::Error> {
         let mut settings = ServerSettings::default();
-        while let Some(Name(name)) = map.next_key()? {
-            settings.read(name, &mut map)?;
+        while let Some(name) = map.next_key::<String>()? {
+            settings.read(&name, &mut map)?;
         }
         Ok(settings)
     }
 }
 
-/// The name of a setting. It has its own type, so that an error about an unknown name points at the name.
-struct Name(&'static str);
+/// An unknown name. It is an error of its value, so that formats show its line.
+struct UnknownField<'n>(&'n str);
 
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        from.deserialize_identifier(NameVisitor)
-    }
-}
+impl<'de> DeserializeSeed<'de> for UnknownField<'_> {
+    type Value = ();
 
-struct NameVisitor;
-
-impl Visitor<'_> for NameVisitor {
-    type Value = Name;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a setting")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<Name, E> {
-        let known = FIELDS.iter().find(|field| **field == name);
-        let error = || E::unknown_field(name, FIELDS);
-        known.map(|name| Name(name)).ok_or_else(error)
+    fn deserialize<D: Deserializer<'de>>(self, _: D) -> std::result::Result<(), D::Error> {
+        Err(D::Error::unknown_field(self.0, FIELDS))
     }
 }
 

@@ -3,21 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    addresses::Addresses,
-    admission::{Admission, OnAccept},
+    admission::OnAccept,
     capacity::AtCapacity,
     limits::Limits,
     listeners::DynListener,
     mode::Mode,
     process::{connections_of, default_memory, descriptor_limit},
     registry::Registry,
-    systemd::Systemd,
     time::Limit,
+    unbound::OnListening,
 };
 use crate::{
     Error,
+    checks::{check_message_len, check_zero},
     conversation::ConversationLimits,
-    limit::{check_message_len, check_zero},
     socket::Keepalive,
     transport::{Address, DynHandshake},
 };
@@ -36,7 +35,8 @@ pub(super) struct Settings {
     pub(super) reuse_port: bool,
     /// After how long without an answer a peer's machine counts as gone.
     pub(super) keepalive_timeout: Option<Duration>,
-    pub(super) systemd: Systemd,
+    /// Whether systemd is told when the server accepts connections, and when it is stopped.
+    pub(super) notifies_systemd: bool,
     pub(super) max_connections: usize,
     /// Whether the descriptor limit may lower `max_connections`.
     pub(super) is_default_max: bool,
@@ -47,6 +47,7 @@ pub(super) struct Settings {
     /// The memory budget in bytes. `None`: the result of [`default_memory`].
     pub(super) memory_budget: Option<usize>,
     pub(super) limits: Limits,
+    pub(super) on_listening: Option<OnListening>,
     pub(super) on_accept: Option<OnAccept>,
 }
 
@@ -58,7 +59,7 @@ impl Settings {
             reuse_port: false,
             // Shorter than `idle_timeout`, and long enough for a machine that changes its network.
             keepalive_timeout: Some(Duration::from_mins(2)),
-            systemd: Systemd::default(),
+            notifies_systemd: false,
             listeners: Vec::new(),
             handshakes: Vec::new(),
             start_tls: None,
@@ -101,6 +102,7 @@ impl Settings {
                 // Long enough for hundreds of cheap requests, too short to be noticed.
                 poll_nanos: 100_000,
             },
+            on_listening: None,
             on_accept: None,
         }
     }
@@ -128,19 +130,17 @@ impl Settings {
         Registry::new(self.limits, memory, self.max_blocking)
     }
 
-    /// Returns the conditions under which a server for this number of connections serves a peer.
-    pub(super) fn admission(&mut self, max_connections: usize) -> Admission {
+    /// Returns the maximum number of connections of one address.
+    pub(super) fn max_per_address(&self, max_connections: usize) -> usize {
         let default = default_per_address(max_connections);
-        Admission {
-            addresses: Addresses::new(self.max_connections_per_address.unwrap_or(default)),
-            on_accept: self.on_accept.take(),
-        }
+        self.max_connections_per_address.unwrap_or(default)
     }
 
     /// Rejects invalid values, for a framing whose shortest message has `min_frame_len` bytes.
     pub(super) fn check(&self, min_frame_len: usize) -> Result<(), Error> {
         let limits = &self.limits;
         // `linger`, `lame_duck` and `drain_timeout` are not checked: zero means no wait.
+        check_zero(&limits.waits().map(|(name, limit)| (name, limit.is_zero())))?;
         check_zero(&[
             ("max_frame_len", limits.max_frame_len == 0),
             ("max_reply_len", limits.reply_len() == 0),
@@ -155,13 +155,6 @@ impl Settings {
                 "keepalive_timeout",
                 self.keepalive_timeout == Some(Duration::ZERO),
             ),
-            ("handshake_timeout", limits.handshake_timeout.is_zero()),
-            ("idle_timeout", limits.idle_timeout.is_zero()),
-            ("frame_timeout", limits.frame_timeout.is_zero()),
-            ("request_timeout", limits.request_timeout.is_zero()),
-            ("half_close_timeout", limits.half_close_timeout.is_zero()),
-            ("write_timeout", limits.write_timeout.is_zero()),
-            ("max_connection_age", limits.max_connection_age.is_zero()),
             ("max_queue_time", limits.max_queue_time.is_zero()),
             (
                 "max_requests_per_connection",

@@ -41,7 +41,7 @@ impl<P: ServerProtocol> Shared<P> {
             limits: settings.limits,
             is_once,
             checks_requests: is_once || settings.limits.has_request_checks(),
-            listeners: Listeners::new(),
+            listeners: Listeners::default(),
             metrics: Metrics::new(P::OPERATIONS),
             start_tls: settings.start_tls.clone(),
         }

@@ -41,14 +41,13 @@ impl ServerHandle {
         }
     }
 
-    /// Returns the numbers of the server so far: open connections, requests in flight, and ended requests and
-    /// connections, by outcome.
+    /// Returns the current counts: open connections, requests in flight, and ended requests and connections by outcome.
     ///
-    /// This method reads the counters of all open connections, which takes microseconds for a thousand of them.
-    /// Requests do not wait for that. You can also call it before `listen`, and after the server has ended.
+    /// This method reads the counters of all open connections, which takes microseconds for a thousand of them and
+    /// delays no request. You can also call it before `listen`, and after the server has ended.
     ///
-    /// A reply counts after the operating system has taken it, so on a runtime with several threads, a client may
-    /// receive a reply a moment before the reply counts. In a test, stop the server and look at its [`Report`].
+    /// A reply counts once the operating system has taken it, so on a multi-threaded runtime a client may receive a
+    /// reply before it counts. In a test, stop the server and inspect its [`Report`].
     ///
     /// # Examples
     ///
@@ -93,11 +92,11 @@ impl ServerHandle {
         &self.registry
     }
 
-    /// Stops the server. After its [`lame_duck`](super::Server::lame_duck) phase, if it has one, it drains: requests in
-    /// flight are finished, within the drain timeout.
+    /// Stops the server gracefully. After its [`lame_duck`](super::Server::lame_duck) phase, if it has one, it finishes
+    /// the requests in flight within the drain timeout.
     ///
-    /// Returns at once. `listen` returns when the drain is done. Further calls have no effect. If the server does not
-    /// listen yet, it stops when it begins to listen. You can also call this method in a protocol function.
+    /// This method returns immediately; `listen` returns when the drain is done. Further calls have no effect. If the
+    /// server does not listen yet, it stops as soon as it does. You can also call this method in a protocol function.
     #[doc(alias("shutdown", "graceful"))]
     pub fn stop(&self) {
         self.raise(Order::Stop);
@@ -112,9 +111,9 @@ impl ServerHandle {
     /// Returns `true` if the server is going to end: it has been stopped or aborted, its listeners have failed, or it
     /// has been dropped.
     ///
-    /// This is for the checks of a balancer. In the [`lame_duck`](super::Server::lame_duck) phase, the result is
-    /// `true`, and the connections are served as before. A protocol function asks for
-    /// [`Draining`](crate::protocol::Draining) instead.
+    /// Use it to answer the health checks of a load balancer: it returns `true` in the
+    /// [`lame_duck`](super::Server::lame_duck) phase, while connections are served as before. In a protocol function,
+    /// use [`Draining`](crate::protocol::Draining) instead.
     pub fn is_stopping(&self) -> bool {
         self.has_given(Order::Stop)
     }
@@ -123,11 +122,11 @@ impl ServerHandle {
     ///
     /// # Cancel safety
     ///
-    /// This method is cancel safe: a server that drains does so until it ends.
+    /// This method is cancel safe.
     ///
     /// # Examples
     ///
-    /// A port that is open as long as the server is ready:
+    /// Opens a port for as long as the server is ready:
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -70,7 +70,7 @@ impl ServerThread {
         })
     }
 
-    /// Returns the first listening address. If you set port 0, it has the assigned port.
+    /// Returns the first listening address. If you set port 0, it contains the assigned port.
     ///
     /// # Panics
     ///
@@ -86,7 +86,7 @@ impl ServerThread {
         self.handle.clone()
     }
 
-    /// Waits until the server is done or its handle stops it. Returns the report.
+    /// Waits until the server is done or its handle stops it, and returns the report.
     ///
     /// # Errors
     ///

@@ -38,7 +38,7 @@ impl Limit {
 
 /// The time in milliseconds at which a wait began; see [`Registration::now`](super::registry::Registration::now). The
 /// number is never 0, so that an `Option` of it is no larger.
-pub(super) type Millis = NonZero<u64>;
+pub(super) type ClockTime = NonZero<u64>;
 
 /// The time in milliseconds at which a connection stops waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +54,7 @@ impl Deadline {
 
     /// Returns the end of a limit that began at `began`.
     #[inline]
-    pub(super) const fn after(began: Millis, limit: Limit) -> Self {
+    pub(super) const fn after(began: ClockTime, limit: Limit) -> Self {
         Self(began.get()).plus(limit)
     }
 

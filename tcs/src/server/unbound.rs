@@ -28,7 +28,6 @@ use crate::{
 pub(super) struct UnboundServer {
     pub(super) shared: Arc<dyn DynShared>,
     pub(super) settings: Settings,
-    pub(super) on_listening: Option<OnListening>,
 }
 
 pub(super) type OnListening = Box<dyn FnOnce(&BoundServer) + Send>;
@@ -36,9 +35,7 @@ pub(super) type OnListening = Box<dyn FnOnce(&BoundServer) + Send>;
 impl UnboundServer {
     /// Binds the port.
     pub(super) async fn bind(mut self) -> Result<BoundServer> {
-        let listens_at_address = self.settings.listens_at_address();
-        let mut listeners = take(&mut self.settings.listeners);
-        if listens_at_address {
+        if self.settings.listens_at_address() {
             // The check precedes the lookup, whose error would hide the real mistake, such as `tls://`.
             self.settings.address.check_server()?;
             let addrs = self.settings.address.resolve().await?;
@@ -52,12 +49,11 @@ impl UnboundServer {
                 handshakes: take(&mut self.settings.handshakes),
             };
             // The listener at the address is the first, because `local_addrs` promises that order.
-            listeners.insert(0, Box::new(at_address));
+            self.settings.listeners.insert(0, Box::new(at_address));
         }
         let handle = ServerHandle::new(self.settings.registry());
         Ok(BoundServer {
             server: self,
-            listeners,
             handle: StopOnDrop(handle),
         })
     }
@@ -65,8 +61,8 @@ impl UnboundServer {
     /// Serves on a new runtime until the server is done or a signal stops it.
     pub(super) fn run(mut self) -> Result<()> {
         if !tracing::dispatcher::has_been_set() {
-            self.on_listening
-                .get_or_insert_with(|| Box::new(say_listening));
+            let on_listening = &mut self.settings.on_listening;
+            on_listening.get_or_insert_with(|| Box::new(say_listening));
         }
         let report = listen_until_signal(Ok(self));
         block_on("listen_until_signal()", Builder::new_multi_thread, report).map(drop)

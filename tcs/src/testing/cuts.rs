@@ -12,8 +12,8 @@ use crate::{
     protocol::{CallContract, Contract, ServerProtocol},
 };
 
-/// Cuts a connection at every byte of its requests and of its replies, in each way ([`Cut`]), and compares what the calls
-/// have returned with what the server counts: each request is executed at most once, and exactly as often as
+/// Cuts a connection at every byte of its requests and of its replies, in each way ([`Cut`]), and compares what the
+/// calls have returned with what the server counts: each request is executed at most once, and exactly as often as
 /// [`Error::execution`](crate::Error::execution) says. Before that, the calls must succeed without a cut, also byte by
 /// byte, and every later value must equal the value of this first time.
 ///
@@ -78,13 +78,13 @@ where
 /// Like [`cut_everywhere`], for a client of your own: compares the results of the client with the counts of the server.
 ///
 /// `client` makes one call. It connects with [`connect`](TestServer::connect), [`channel`](TestServer::channel) or
-/// [`stream`](TestServer::stream). Its first connection is cut, and later ones are not. If it returns `Ok`, the value must
-/// be that of the connection that was not cut. If it returns an error, the error converts into the [`Execution`] of its
-/// request: it is an [`Error`](crate::Error) of this library, or the `Execution` that another client knows.
+/// [`stream`](TestServer::stream). Its first connection is cut, and later ones are not. If it returns `Ok`, the value
+/// must be that of the connection that was not cut. If it returns an error, the error converts into the [`Execution`]
+/// of its request: it is an [`Error`](crate::Error) of this library, or the `Execution` that another client knows.
 ///
 /// # Panics
 ///
-/// As [`cut_everywhere`] does.
+/// Panics as [`cut_everywhere`] does.
 ///
 /// # Examples
 ///

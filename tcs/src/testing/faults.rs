@@ -14,7 +14,7 @@ use std::{
 use fastrand::Rng;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::pipe::reset;
+use super::pipe::{TestStream, reset};
 
 /// When a connection is cut, in bytes of its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +74,9 @@ impl Cut {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct FaultyStream<S> {
+pub struct FaultyStream {
     /// The stream, or `None` once it was closed or reset.
-    stream: Option<S>,
+    stream: Option<Box<dyn TestStream>>,
     chunks: Chunks,
     reading: Half,
     writing: Half,
@@ -131,11 +131,11 @@ pub(super) struct ByteCounts {
     pub(super) written: AtomicUsize,
 }
 
-impl<S> FaultyStream<S> {
+impl FaultyStream {
     /// Wraps a stream, without faults.
-    pub const fn new(stream: S) -> Self {
+    pub fn new(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         Self {
-            stream: Some(stream),
+            stream: Some(Box::new(stream)),
             chunks: Chunks::Whole,
             reading: Half::NEW,
             writing: Half::NEW,
@@ -173,21 +173,24 @@ impl<S> FaultyStream<S> {
 
     /// Cuts the connection once the number of bytes in `at` was read or written.
     #[must_use]
-    pub const fn cut(mut self, at: At, cut: Cut) -> Self {
+    pub fn cut(mut self, at: At, cut: Cut) -> Self {
         self.cut = Some((at, cut));
         self
     }
 
-    /// Never closes the sending half: a shutdown waits for ever.
+    /// Never closes the sending half: a shutdown waits forever.
     #[must_use]
-    pub const fn unclosable(mut self) -> Self {
+    pub fn unclosable(mut self) -> Self {
         self.is_unclosable = true;
         self
     }
 
-    /// Takes the inner stream.
-    pub(super) const fn take(&mut self) -> Option<S> {
-        self.stream.take()
+    /// Resets the inner stream, unless it was cut.
+    pub(super) fn reset(&mut self) {
+        if let Some(mut stream) = self.stream.take() {
+            let name = (*stream).type_name();
+            reset(&mut *stream, name);
+        }
     }
 
     /// Adds the numbers of bytes that are read and written to these counts.
@@ -195,9 +198,7 @@ impl<S> FaultyStream<S> {
         self.counts = Some(counts);
         self
     }
-}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
     /// Cuts the connection if the byte of the cut is reached. Returns `true` if this direction has ended, or `Pending` if
     /// it stalls.
     fn poll_cut(&mut self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<bool>> {
@@ -229,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
     fn apply(&mut self, cut: Cut, direction: Direction) {
         match cut {
             Cut::Close => self.stream = None,
-            Cut::Reset => self.stream.take().into_iter().for_each(reset),
+            Cut::Reset => self.reset(),
             Cut::HalfClose => self.must_shut_down = direction == Direction::Write,
             Cut::Stall => {}
         }
@@ -261,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FaultyStream<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for FaultyStream<S> {
+impl AsyncRead for FaultyStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -302,7 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for FaultyStream<S> 
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for FaultyStream<S> {
+impl AsyncWrite for FaultyStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -2,7 +2,7 @@
 
 use std::{
     any::{Any, type_name},
-    io,
+    fmt, io,
     pin::Pin,
     sync::{
         Arc,
@@ -81,43 +81,38 @@ impl Pipe {
     }
 }
 
-/// Resets a [`Pipe`] or a TCP stream, also inside of up to three [`FaultyStream`]s.
-///
-/// # Panics
-///
-/// Panics for any other stream: closing it would test something else.
-pub(super) fn reset<S: 'static>(mut stream: S) {
-    type Faulty<S> = FaultyStream<S>;
-
-    let any: &mut dyn Any = &mut stream;
-    if let Some(pipe) = any.downcast_mut::<Pipe>() {
-        pipe.is_reset.store(true, Relaxed);
-    } else if let Some(stream) = any.downcast_mut::<TcpStream>() {
-        // This fails on a socket that was reset already.
-        stream.set_zero_linger().ok();
-    } else {
-        let is_reset = reset_inside::<Pipe>(any)
-            || reset_inside::<TcpStream>(any)
-            || reset_inside::<Faulty<Pipe>>(any)
-            || reset_inside::<Faulty<TcpStream>>(any)
-            || reset_inside::<Faulty<Faulty<Pipe>>>(any)
-            || reset_inside::<Faulty<Faulty<TcpStream>>>(any);
-        let name = type_name::<S>();
-        assert!(
-            is_reset,
-            "{name} cannot be reset: use a `Pipe` or a `TcpStream`"
-        );
+/// A stream of any type, of which a [`Pipe`], a TCP stream and a [`FaultyStream`] around one can be reset.
+pub(super) trait TestStream: AsyncRead + AsyncWrite + Any + Send + Unpin {
+    /// Returns the name of the type, for messages.
+    fn type_name(&self) -> &'static str {
+        type_name::<Self>()
     }
 }
 
-/// Resets the stream in a [`FaultyStream`]. Returns `true` if `any` is one.
-fn reset_inside<S: 'static>(any: &mut dyn Any) -> bool {
-    let faulty = any.downcast_mut::<FaultyStream<S>>();
-    let is_faulty = faulty.is_some();
-    // A `FaultyStream` that was cut has no stream any more.
-    let inner = faulty.and_then(FaultyStream::take);
-    inner.into_iter().for_each(reset);
-    is_faulty
+impl<S: AsyncRead + AsyncWrite + Any + Send + Unpin> TestStream for S {}
+
+impl fmt::Debug for dyn TestStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.type_name())
+    }
+}
+
+/// Resets a [`TestStream`], which is dropped next.
+///
+/// # Panics
+///
+/// Panics for a stream of any other type: closing it would test something else.
+pub(super) fn reset(stream: &mut dyn Any, name: &str) {
+    if let Some(pipe) = stream.downcast_mut::<Pipe>() {
+        pipe.is_reset.store(true, Relaxed);
+    } else if let Some(stream) = stream.downcast_mut::<TcpStream>() {
+        // This fails on a socket that was reset already.
+        stream.set_zero_linger().ok();
+    } else if let Some(faulty) = stream.downcast_mut::<FaultyStream>() {
+        faulty.reset();
+    } else {
+        panic!("{name} cannot be reset: use a `Pipe` or a `TcpStream`");
+    }
 }
 
 impl AsyncRead for Pipe {

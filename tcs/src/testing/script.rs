@@ -1,6 +1,6 @@
 //! A peer that performs a list of steps.
 
-use std::{fmt, io, net::SocketAddr, panic::Location, time::Duration};
+use std::{any::type_name, fmt, io, net::SocketAddr, panic::Location, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split},
@@ -155,7 +155,7 @@ impl Script {
 
     /// Neither sends nor receives for this time.
     ///
-    /// To stall for ever, end the script: the connection stays open until the stream or the [`Player`] is dropped.
+    /// To stall forever, end the script: the connection stays open until the stream or the [`Player`] is dropped.
     #[track_caller]
     pub fn pause(self, time: Duration) -> Self {
         self.step(Step::Pause(time))
@@ -233,7 +233,7 @@ impl Script {
             match step {
                 Step::Close => return None,
                 Step::Reset => {
-                    reset(stream);
+                    reset(&mut stream, type_name::<S>());
                     return None;
                 }
                 Step::Pause(time) => sleep(time).await,
@@ -278,7 +278,7 @@ impl Script {
         Player(Task::spawn(self.play(stream)))
     }
 
-    /// Listens at a free port of 127.0.0.1, and plays with the first client that connects.
+    /// Listens on a free port of 127.0.0.1, and plays with the first client that connects.
     ///
     /// # Panics
     ///

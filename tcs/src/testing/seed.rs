@@ -6,6 +6,7 @@ use std::{
 };
 
 use fastrand::Rng;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::faults::{At, Cut, FaultyStream};
 
@@ -84,7 +85,10 @@ impl Seed {
     }
 
     /// Wraps a stream that reads and writes in random pieces, and sometimes lets other tasks run in between.
-    pub fn chunked<S>(&mut self, stream: S) -> FaultyStream<S> {
+    pub fn chunked(
+        &mut self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> FaultyStream {
         FaultyStream::new(stream).in_random_pieces(self.rng.fork())
     }
 

@@ -179,7 +179,7 @@ impl<P: ServerProtocol> TestServer<P> {
     ///
     /// # Errors
     ///
-    /// The errors of [`Connection::call`].
+    /// Returns the errors of [`Connection::call`].
     pub async fn call(&mut self, request: <P as Contract>::Request<'_>) -> Result<P::Value<'_>>
     where
         P: CallContract<Framing = <P as ServerProtocol>::Framing>,
@@ -211,7 +211,7 @@ impl<P: ServerProtocol> TestServer<P> {
 
     /// Connects, and returns the stream, for raw bytes, a [`Script`](super::Script), or
     /// [`ConnectOptions::over`](crate::client::ConnectOptions::over).
-    pub fn stream(&self) -> FaultyStream<Pipe> {
+    pub fn stream(&self) -> FaultyStream {
         self.dialer.dial()
     }
 
@@ -323,18 +323,15 @@ struct Dialer {
     counts: Arc<ByteCounts>,
 }
 
-type AddFaults = Box<dyn FnOnce(FaultyStream<Pipe>) -> FaultyStream<Pipe> + Send>;
+type AddFaults = Box<dyn FnOnce(FaultyStream) -> FaultyStream + Send>;
 
 impl Dialer {
-    fn fault_next(
-        &self,
-        faults: impl FnOnce(FaultyStream<Pipe>) -> FaultyStream<Pipe> + Send + 'static,
-    ) {
+    fn fault_next(&self, faults: impl FnOnce(FaultyStream) -> FaultyStream + Send + 'static) {
         *lock(&self.faults) = Some(Box::new(faults));
     }
 
     /// Connects. A server that has ended drops the other end.
-    fn dial(&self) -> FaultyStream<Pipe> {
+    fn dial(&self) -> FaultyStream {
         let (near, far) = pipe(PIPE_LEN);
         let far = far.holding(Arc::clone(&self.open));
         self.sender.send(far).ok();

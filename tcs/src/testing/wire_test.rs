@@ -135,7 +135,7 @@ impl WireTest {
         self
     }
 
-    /// Allows the server to wait for ever for a peer that sends nothing more, or that does not read.
+    /// Allows the server to wait forever for a peer that sends nothing more, or that does not read.
     pub const fn without_limits(mut self) -> Self {
         self.has_limits = false;
         self

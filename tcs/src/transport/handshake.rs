@@ -7,10 +7,10 @@ use crate::Peer;
 
 /// A step between accepting a connection and the first byte of its protocol, such as TLS.
 ///
-/// A handshake runs in the task of its connection, so a slow handshake delays no other connection. Meanwhile, the
-/// connection counts against `max_connections`. After [`handshake_timeout`](crate::server::Server::handshake_timeout),
-/// or a second after the server is stopped, the handshake and the stream are dropped. Clients have no handshakes:
-/// perform yours on a connected stream, and pass it to [`Connection::over`](crate::Connection::over).
+/// A handshake runs in the task of its connection, so it delays no other connection. It is dropped, together with the
+/// stream, after [`handshake_timeout`](crate::server::Server::handshake_timeout), or a second after the server is
+/// stopped. Meanwhile, the connection counts towards `max_connections`. Clients have no handshakes: perform yours on a
+/// connected stream, and pass the stream to [`Connection::over`](crate::Connection::over).
 ///
 /// # Examples
 ///
@@ -34,7 +34,7 @@ use crate::Peer;
 /// }
 /// ```
 pub trait Handshake: Send + Sync + 'static {
-    /// Performs the handshake. Returns the stream that the protocol is spoken on.
+    /// Performs the handshake, and returns the stream for the protocol.
     ///
     /// Read only the bytes of the handshake. If you read with a [`BufReader`](tokio::io::BufReader), which reads more,
     /// return the reader itself: `Ok(Stream::new(reader))`.
@@ -51,12 +51,11 @@ pub trait Handshake: Send + Sync + 'static {
         peer: &mut Peer,
     ) -> impl Future<Output = io::Result<Stream>> + Send;
 
-    /// Returns `true` if the handshake may set another address for this peer, which is as it was accepted. Default:
-    /// `true`.
+    /// Returns `true` if the handshake may change the address of this peer. Default: `true`.
     ///
-    /// The limits per address, such as
-    /// [`max_connections_per_address`](crate::server::Server::max_connections_per_address), then apply after the
-    /// handshakes, and before them otherwise.
+    /// If it may, the limits per address, such as
+    /// [`max_connections_per_address`](crate::server::Server::max_connections_per_address), apply after the handshakes,
+    /// and otherwise before them.
     fn may_change_addr(&self, peer: &Peer) -> bool {
         let _ = peer;
         true

@@ -48,20 +48,22 @@ use crate::Peer;
 /// # }
 /// ```
 pub trait Listener: Send + 'static {
-    /// Waits for the next connection. Return `None` when no more will come. Once every listener of a server has returned
-    /// `None`, the server drains, which closes idle connections, and returns. To let these continue, wait for them before
-    /// you return `None`. The server sets no options of your sockets, such as `TCP_NODELAY`.
+    /// Waits for the next connection, or returns `None` if there will be no more.
     ///
-    /// The server calls this method when it has room for a connection. It polls the future until it is ready, or drops
-    /// it with the listener. So the future need not be cancel safe.
+    /// Once every listener has returned `None`, the server drains, which closes idle connections, and returns. To let
+    /// these continue, wait for them before you return `None`. The server sets no options on your sockets, such as
+    /// `TCP_NODELAY`.
+    ///
+    /// The server calls this method when it has room for a connection. It polls the future to completion, or drops it
+    /// with the listener, so the future need not be cancel safe.
     ///
     /// # Errors
     ///
-    /// An error is logged, and the server calls this method again: at once if the connection was gone before it
-    /// was accepted, after 100 ms otherwise. The server stops calling this method after an error that says that the
-    /// descriptor does not listen (`EINVAL`; on Unix also `EBADF` and `ENOTSOCK`; on Linux also `ENOSYS`), after one of the kind
-    /// [`NotConnected`](io::ErrorKind::NotConnected), and after a panic. When no listener is left, the server drains
-    /// and returns the last of these errors.
+    /// An error is logged, and the server calls this method again: immediately if the connection was lost before it was
+    /// accepted, and otherwise after 100 ms. The server stops calling this method after an error that says that the
+    /// descriptor does not listen (`EINVAL`; on Unix also `EBADF` and `ENOTSOCK`; on Linux also `ENOSYS`), after one of
+    /// the kind [`NotConnected`](io::ErrorKind::NotConnected), and after a panic. When no listener is left, the server
+    /// drains and returns the last of these errors.
     fn accept(&mut self) -> impl Future<Output = io::Result<Option<Incoming>>> + Send;
 
     /// Returns a name for the log, such as an address or a path.

@@ -1,8 +1,8 @@
 //! The transports of a server's connections: TCP, Unix sockets, memory, and listeners of your own.
 //!
-//! A server listens at its [`address`](crate::server::Server::address) over TCP. With
-//! [`listener`](crate::server::Server::listener), it accepts from other listeners as well, or instead. All
-//! listeners of a server share its limits, its drain and its report.
+//! A server listens on its [`address`](crate::server::Server::address) over TCP. Use
+//! [`listener`](crate::server::Server::listener) to accept from other listeners as well, or instead. All listeners
+//! share the limits, the drain and the report of the server.
 //!
 //! | transport | listener | peer |
 //! |---|---|---|
@@ -10,7 +10,7 @@
 //! | Unix sockets | [`UnixSocketListener`], or [`tokio::net::UnixListener`] | [`UCred`](tokio::net::unix::UCred) as a [fact](crate::Peer::get) |
 //! | memory | [`memory`] | unnamed |
 //! | stdin and stdout | [`StdioListener`] | unnamed |
-//! | one of your own | a type with [`Listener`] | as you set it |
+//! | your own | a type that implements [`Listener`] | as you set it |
 //!
 #![cfg_attr(
     feature = "tls",

@@ -1,4 +1,4 @@
-//! PROXY headers, with which a balancer sends the address of its client.
+//! PROXY headers, with which a load balancer sends the address of its client.
 
 use std::{io, net::SocketAddr};
 
@@ -9,15 +9,15 @@ use tokio::io::AsyncReadExt as _;
 use super::{Handshake, Stream, handshake::nothing_sent};
 use crate::{Error, Peer, Result, socket::canonical};
 
-/// Reads the PROXY header (version 1 or 2) with which a balancer such as `HAProxy` begins each connection.
+/// Reads the PROXY header (version 1 or 2) with which a load balancer such as `HAProxy` begins each connection.
 ///
-/// Needs the feature `proxy`. The peer then has the address of the balancer's client, everywhere: in
-/// [`open_session`](crate::protocol::ServerProtocol::open_session), in functions and in the log. A
-/// [`ProxyInfo`] has the rest. A connection of the balancer itself, such as a health check, keeps its address. So does
-/// the connection of a client that reached the balancer over a Unix socket.
+/// Needs the feature `proxy`. The peer then has the address of the balancer's client, in
+/// [`open_session`](crate::protocol::ServerProtocol::open_session), in functions and in the log. [`ProxyInfo`] has the
+/// other fields of the header. A connection of the balancer itself, such as a health check, keeps its address, and so
+/// does that of a client that reached the balancer over a Unix socket.
 ///
-/// Only trusted peers may send a header, because it is not authenticated. A connection of another peer is closed,
-/// and so is one that begins without a header. With TLS, add this handshake first: the header comes before TLS.
+/// A header is not authenticated, so only trusted peers may send one. The connection of any other peer is closed, and
+/// so is one that begins without a header. With TLS, add this handshake first, because the header precedes TLS.
 ///
 /// The format is that of [HAProxy's specification](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt). Of the
 /// optional fields (TLVs), only the lengths are verified, and no checksum.
@@ -38,7 +38,7 @@ use crate::{Error, Peer, Result, socket::canonical};
 /// }
 /// ```
 ///
-/// A client that calls for another sends the header before its connection begins:
+/// A client that calls on behalf of another sends the header first:
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -91,7 +91,7 @@ impl ProxyHeader {
     }
 }
 
-/// Returns a network of IPv4 in its own form, also if it was written in the form of IPv6, because peers have the IPv4
+/// Returns a network of IPv4 in its own form, even if it was written in the form of IPv6, because peers have the IPv4
 /// form.
 fn canonical_network(net: IpNet) -> IpNet {
     let IpNet::V6(v6) = net else { return net };

@@ -94,8 +94,8 @@ impl Tls {
 
     /// Requires a certificate from each client, signed by a root in this PEM file (mutual TLS).
     ///
-    /// A client without a certificate is not served. With TLS 1.3, its connect succeeds, and its first call fails. A
-    /// protocol function gets the certificate from [`TlsInfo::peer_certificates`].
+    /// A client without a certificate is not served. With TLS 1.3, it connects successfully, and its first call fails.
+    /// [`TlsInfo::peer_certificates`] returns the certificate in a protocol function.
     ///
     /// # Errors
     ///
@@ -123,12 +123,12 @@ impl Tls {
         })
     }
 
-    /// Reads all files again: the certificate, the key, and the roots of client certificates. New connections get them,
+    /// Reads all files again: the certificate, the key, and the roots of client certificates. New connections use them,
     /// and open connections keep theirs.
     ///
-    /// Clones share the files that were read, so reload a clone of the value that the server has. Make the clone after
-    /// the calls of [`alpn`](Self::alpn) and [`require_client_certificates`](Self::require_client_certificates): each
-    /// returns a value that shares nothing with earlier clones.
+    /// Clones share the files, so reload a clone of the value that you passed to the server. Create the clone after you
+    /// call [`alpn`](Self::alpn) and [`require_client_certificates`](Self::require_client_certificates): the values
+    /// that these return share nothing with earlier clones.
     ///
     /// # Examples
     ///
@@ -263,7 +263,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// The data of a connection over TLS at a server. It is a [fact](Peer::get) of the peer, and can be a parameter of
+/// Information about a TLS connection at a server. It is a [fact](Peer::get) of the peer, and can be a parameter of
 /// protocol functions.
 ///
 /// # Examples

@@ -159,9 +159,9 @@ async fn serve_in_pieces<F: Framing>(
     talk::<F, _>(near, FaultyStream::new(far).chunked(size), says).await
 }
 
-async fn talk<F: Framing, S>(near: S, far: FaultyStream<S>, says: &[u8]) -> (Vec<u8>, RequestCounts)
+async fn talk<F: Framing, S>(near: S, far: FaultyStream, says: &[u8]) -> (Vec<u8>, RequestCounts)
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite,
 {
     let server = ConcurrentServer::new(tester::<F>(&gate()));
     let serving = tokio::spawn(server.serve_stream(far, Peer::unnamed()));

@@ -21,7 +21,7 @@ use tcs_tests::{
     within,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    io::{AsyncReadExt, AsyncWriteExt},
     task::yield_now,
     time::Instant,
 };
@@ -459,7 +459,7 @@ async fn smtp_client_of_python_starts_tls() {
 }
 
 /// Asks for TLS, shakes hands, and asks once more.
-async fn talk(mut stream: FaultyStream<DuplexStream>) -> io::Result<()> {
+async fn talk(mut stream: FaultyStream) -> io::Result<()> {
     stream.write_all(&frame("start")).await?;
     let mut ready = [0; 9];
     stream.read_exact(&mut ready).await?;

@@ -6,7 +6,7 @@ use quote::{ToTokens as _, quote_spanned};
 use syn::Expr;
 
 use super::{
-    super::{call::state_reference, encoder::encoder, names::public_name},
+    super::{call::state_reference, encoder, names::public_name},
     ServerExpansion,
 };
 use crate::{
@@ -77,7 +77,7 @@ impl ServerExpansion<'_> {
                 peer: &'exchange #private::Peer,
                 session: &'exchange mut Self::Session,
             ) -> ::core::option::Option<impl #private::Encode<Self::Format>> {
-                use #private::AnyGreeting as _;
+                use #private::GreetingFallback as _;
                 #scope
                 #(let #session_name = #reborrow session;)*
                 ::core::option::Option::Some(#message)

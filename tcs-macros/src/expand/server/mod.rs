@@ -1,34 +1,31 @@
 //! Writes the implementation of `ServerProtocol`.
 
 mod expressions;
-mod extractors;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 
-use self::extractors::extractor_checks;
 use super::{
     call::call,
+    checks::extractor_checks,
     message_stream,
-    messages::contract_item,
+    messages::{contract_item, is_push_of_module},
     names::{public_name, request_variant},
     options::{format, framing, is_event},
     protocol_type::{declare, message_item, or_unknown},
     trait_impl::{Requirement, TraitImpl},
 };
 use crate::{
-    library::LibraryPath,
     model::{
         Model, ModelItem,
-        concurrency::Concurrency,
-        generics::predicates,
         handler::Session,
+        message::MessageStream,
         operations::{Operation, Operations},
-        server::{ServerFunction, ServerImpl},
+        server::{Concurrency, ServerFunction, ServerImpl},
     },
     options::OptionName,
-    spans::{place_of, start_of},
+    spans::{LibraryPath, place_of, start_of},
 };
 
 /// Writes the protocol of a function.
@@ -51,13 +48,13 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
     let answer = model.is_valid.then(|| {
         let (extractions, value) = call(&options.library, expansion.server, &function.handler);
         let span = place_of(ty.item_name);
-        if function.sends_items() {
+        if function.sends_items {
             let private = options.library.module(span);
             // This future does not hold a reply that is no iterator while it waits, so such a reply need not be `Send`.
             return quote_spanned! {span=>
-                #extractions
+                #(#extractions)*
                 #[allow(unused_imports, reason = "an iterator has a method of its own")]
-                use #private::AnyAnswer as _;
+                use #private::AnswerFallback as _;
                 let sending = match #private::Answer(#value).send(info) {
                     ::core::ops::ControlFlow::Break(reply) => {
                         return ::core::result::Result::Ok(reply);
@@ -67,7 +64,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
                 sending.await
             };
         }
-        quote_spanned!(span=> #extractions ::core::result::Result::Ok(#value))
+        quote_spanned!(span=> #(#extractions)* ::core::result::Result::Ok(#value))
     });
     let implementation = expansion.implementation(&messages, answer);
     let (_, type_generics, _) = ty.generics.split_for_impl();
@@ -76,6 +73,7 @@ pub(super) fn expand_function(model: &Model<'_>, function: &ServerFunction<'_>) 
     let streams = function.streams.iter().map(|stream| {
         message_stream::implement(
             stream,
+            options.is_push.as_ref(),
             library,
             ty.item_name,
             &applied,
@@ -122,11 +120,26 @@ pub(super) fn expand_module(
         quote_spanned!(span=> match request { #(#arms)* })
     });
     let implementation = expansion.implementation(&messages, answer);
-    let pushes = operations
-        .pushes
-        .as_ref()
-        .map(|_| expansion.forwarded_pushes());
     let library = &model.options.library;
+    // The protocol has the events of the contract.
+    let pushes = operations.pushes.as_ref().map(|pushes| {
+        let (name, contract) = (&server.ty.name, public_name("Contract"));
+        let (_, type_generics, _) = server.ty.generics.split_for_impl();
+        let contract = quote_spanned!(span=> <#contract as #private::Pushes>);
+        let event = Type::Verbatim(quote_spanned!(span=> #contract::Event<'item>));
+        message_stream::implement(
+            &MessageStream {
+                kind: pushes.kind,
+                message: Some(event),
+            },
+            is_push_of_module(model.options).as_ref(),
+            library,
+            server.ty.item_name,
+            &quote_spanned!(span=> #name #type_generics),
+            &server.ty.generics,
+            &quote_spanned!(span=> #contract::Format),
+        )
+    });
     let extractors = model
         .is_valid
         .then(|| extractor_checks(library, &server.ty, operations));
@@ -163,33 +176,8 @@ impl<'a> ServerExpansion<'a> {
             call(&self.model.options.library, self.server, &operation.handler);
         quote_spanned! {place_of(&operation.handler.function.sig.ident)=>
             #request::#message => {
-                #extractions
+                #(#extractions)*
                 ::core::result::Result::Ok(#reply::#variant(#value))
-            }
-        }
-    }
-
-    /// Implements `Pushes` for the protocol of a module, by the implementation for its contract.
-    fn forwarded_pushes(&self) -> TokenStream {
-        let (ty, private, span) = (&self.server.ty, &self.private, self.span);
-        let (name, contract) = (&ty.name, public_name("Contract"));
-        let (impl_generics, type_generics, _) = ty.generics.split_for_impl();
-        let predicates = predicates(&ty.generics);
-        let contract = quote_spanned!(span=> <#contract as #private::Pushes>);
-        quote_spanned! {span=>
-            #[automatically_derived]
-            impl #impl_generics #private::Pushes for #name #type_generics
-            where
-                #(#predicates,)*
-            {
-                type Format = #contract::Format;
-                type Event<'item> = #contract::Event<'item>;
-
-                const HAS_IS_PUSH: bool = #contract::HAS_IS_PUSH;
-
-                fn is_push(message: &[u8]) -> bool {
-                    #contract::is_push(message)
-                }
             }
         }
     }
@@ -243,13 +231,14 @@ impl<'a> ServerExpansion<'a> {
     }
 
     fn stubs(&self) -> TokenStream {
-        let stub = quote_spanned!(place_of(self.server.ty.item_name)=> ::core::unimplemented!());
+        let at_item = place_of(self.server.ty.item_name);
+        let stub = quote_spanned!(at_item=> ::core::unimplemented!());
         let open_session = self.open_session(Some(&stub));
-        let process_request = self.process_request(None, &stub);
+        let process_request = self.process_request(&[], &quote_spanned!(at_item=> async { #stub }));
         quote!(#open_session #process_request)
     }
 
-    fn methods(&self, checks: &TokenStream, answer: &TokenStream) -> TokenStream {
+    fn methods(&self, checks: &[TokenStream], answer: &TokenStream) -> TokenStream {
         let span = self.span;
         let half_close = self.model.options.given(OptionName::HalfClose);
         let ends =
@@ -269,7 +258,15 @@ impl<'a> ServerExpansion<'a> {
         let framing_value = self.framing_value();
         let (greeting, reject_with) = (self.greeting(), self.reject_with());
         let open_session = self.open_session(self.initial_session().as_ref());
-        let process_request = self.process_request(Some(checks), answer);
+        let at_item = place_of(self.server.ty.item_name);
+        // A function that does not wait needs no coroutine, which takes the compiler several times as long as a closure.
+        let body = if self.server.waits {
+            quote_spanned!(at_item=> async move { #answer })
+        } else {
+            let private = self.model.options.library.module(at_item);
+            quote_spanned!(at_item=> #private::at_once(move || { #answer }))
+        };
+        let process_request = self.process_request(checks, &body);
         quote_spanned! {span=>
             #ends
             #waits
@@ -323,7 +320,7 @@ impl<'a> ServerExpansion<'a> {
         })
     }
 
-    fn process_request(&self, checks: Option<&TokenStream>, answer: &TokenStream) -> TokenStream {
+    fn process_request(&self, checks: &[TokenStream], body: &TokenStream) -> TokenStream {
         let (private, at_item) = (&self.private, place_of(self.server.ty.item_name));
         // The trait requires that the future is `Send`. A second requirement here would take the compiler twice as
         // long.
@@ -332,20 +329,13 @@ impl<'a> ServerExpansion<'a> {
                 Output = ::core::result::Result<Self::Reply<'exchange>, #private::Rejection>
             >
         };
-        // A function that does not wait needs no coroutine, which takes the compiler several times as long as a closure.
-        let body = if self.server.waits || checks.is_none() {
-            quote_spanned!(at_item=> async move { #answer })
-        } else {
-            let private = self.model.options.library.module(at_item);
-            quote_spanned!(at_item=> #private::at_once(move || { #answer }))
-        };
         quote_spanned! {self.span=>
             fn process_request<'exchange>(
                 &'exchange self,
                 context: #private::Context<'exchange, Self::Session>,
                 request: Self::Request<'exchange>,
             ) -> #future {
-                #checks
+                #(#checks)*
                 let #private::Context { info, session, .. } = context;
                 #body
             }

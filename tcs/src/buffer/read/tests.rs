@@ -217,7 +217,7 @@ fn reset_buffer_does_not_know_when_the_bytes_before_were_read_ahead() {
     ahead.record_read(earlier);
     let read = buffer.poll_read(&mut ahead, &mut cx, &mut tokio::io::empty());
     assert!(read.is_ready());
-    buffer.reset();
+    buffer.clear();
     fill(&mut buffer, b"c");
     buffer.record_arrival(0);
     assert_ne!(buffer.frames().last_arrival().time, Some(earlier));

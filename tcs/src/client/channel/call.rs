@@ -1,82 +1,49 @@
 //! A call, from its request to its reply.
 
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-use std::sync::Arc;
 use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
 };
 
-use tokio::time::Instant;
-
 use super::{
     Channel,
     pending_calls::FailedCall,
     reply::{Reply, give_spare, take_spare},
-    stats::Start,
+    stats::ChannelStats,
     subchannel::Subchannel,
 };
-#[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-use crate::client::fault::Fault;
 use crate::{
     Error, Peer, Result,
     buffer::Messages,
     client::{deadline::CallDeadline, requests::encode_into},
+    deadline::inherited,
     format::{EncodeError, Writer},
     framing::{Framing, Notice},
 };
 
 /// A call whose request is queued. Dropping it frees its slot.
 pub(super) struct Call<'s, F: Framing> {
-    pub(super) origin: Origin<'s, F>,
+    pub(super) subchannel: &'s Subchannel<F>,
+    /// Which connection of the subchannel the request was queued for.
+    pub(super) generation: u64,
     /// The slot of the call, until the result is taken.
     slot: Option<u32>,
 }
 
-/// How a request is sent, and until when its reply is awaited.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct RequestParams {
+/// A request without its frame, and how it is sent.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'r> {
+    pub(super) bytes: &'r [u8],
     /// Whether the connection must have been greeted.
     pub(super) has_greeting: bool,
     /// Whether the reply is a stream of items.
     pub(super) has_items: bool,
-    pub(super) deadline: Option<Instant>,
-}
-
-/// The connection that a request was queued for, and that its reply comes from.
-pub(super) struct Origin<'s, F: Framing> {
-    pub(super) subchannel: &'s Subchannel<F>,
-    /// Which connection of the subchannel it is.
-    pub(super) generation: u64,
-}
-
-impl<F: Framing> Clone for Origin<'_, F> {
-    #[inline]
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<F: Framing> Copy for Origin<'_, F> {}
-
-impl<F: Framing> Origin<'_, F> {
-    pub(super) fn peer(&self) -> Peer {
-        self.subchannel.lock().peer_of(self.generation)
-    }
-
-    /// Ends the connection, unless it has ended already.
-    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-    pub(super) fn fail(&self, fault: Fault) {
-        let fault = Arc::new(fault);
-        let mut state = self.subchannel.lock();
-        state.fail(self.generation, fault);
-        Subchannel::unlock_and_wake_driver(state);
-    }
+    pub(super) deadline: Option<CallDeadline>,
 }
 
 impl<F: Framing> Channel<F> {
-    /// Sends a request, and returns its reply with the connection that it came from.
+    /// Sends a request, and returns its reply.
     ///
     /// The request is encoded without a lock, because encoding is the user's code, unless `bytes_of` returns its bytes.
     /// Every call runs this function, so it is no `async fn`. The rare paths are in a box:
@@ -87,28 +54,28 @@ impl<F: Framing> Channel<F> {
         request: T,
         bytes_of: B,
         encode: E,
-    ) -> impl Future<Output = Result<(Reply, Origin<'_, F>)>> + use<'_, F, T, B, E>
+    ) -> impl Future<Output = Result<Reply<'_, F>>> + use<'_, F, T, B, E>
     where
         B: Fn(&T) -> Option<&[u8]>,
         E: FnOnce(T, &mut Writer<'_>) -> Result<(), EncodeError>,
     {
-        let (start, subchannel) = (Start::now(), &**self.pool.choose_for_call());
+        let (start, subchannel) = (ChannelStats::call_start(), &**self.pool.choose_for_call());
         let mut state = RoundTrip::New(Some((request, encode)));
         poll_fn(move |cx| {
             let (encoded, failure) = match &mut state {
                 RoundTrip::Sent(call) => match ready!(call.poll_reply(cx)) {
                     Ok(reply) => {
-                        subchannel.stats.record_answer(start);
-                        return Poll::Ready(Ok((reply, call.origin)));
+                        subchannel.shared.stats.record_answer(start);
+                        return Poll::Ready(Ok(reply));
                     }
-                    Err(failure) => (Vec::new(), Some((call.origin, failure))),
+                    Err(failure) => (Vec::new(), Some((subchannel.index, failure))),
                 },
                 RoundTrip::New(first) => {
                     let Some((request, encode)) = first.take() else {
                         return Poll::Pending;
                     };
-                    let count_failure = |_: &Error| subchannel.stats.count_failure();
-                    let max_frame_len = subchannel.options.max_frame_len;
+                    let count_failure = |_: &Error| subchannel.shared.stats.record_failure();
+                    let max_frame_len = subchannel.shared.options.max_frame_len;
                     let mut spare = Vec::new();
                     let bytes = bytes_of(&request).filter(|it| it.len() <= max_frame_len);
                     let bytes = if let Some(bytes) = bytes {
@@ -120,7 +87,13 @@ impl<F: Framing> Channel<F> {
                             .inspect_err(count_failure)?;
                         &spare
                     };
-                    let queued = self.queue_first(subchannel, cx.waker(), has_greeting, bytes);
+                    let request = Request {
+                        bytes,
+                        has_greeting,
+                        has_items: false,
+                        deadline: None,
+                    };
+                    let queued = self.queue_first(subchannel, cx.waker(), &request);
                     if let Some(call) = queued.inspect_err(count_failure)? {
                         state = RoundTrip::Sent(call);
                         give_spare(spare);
@@ -140,8 +113,8 @@ impl<F: Framing> Channel<F> {
 
     /// Begins the deadline of a call, if it has one.
     pub(super) fn begin_deadline(&self) -> Result<Option<CallDeadline>> {
-        CallDeadline::begin(self.options.deadline, || self.peer())
-            .inspect_err(|_| self.pool.stats.count_failure())
+        CallDeadline::begin(self.deadline, || self.peer())
+            .inspect_err(|_| self.pool.shared.stats.record_failure())
     }
 
     /// Queues the request of a call that needs no timer. Returns `None` if it needs one, or has to wait for room.
@@ -151,17 +124,14 @@ impl<F: Framing> Channel<F> {
         &self,
         subchannel: &'s Subchannel<F>,
         waker: &Waker,
-        has_greeting: bool,
-        request: &[u8],
+        request: &Request<'_>,
     ) -> Result<Option<Call<'s, F>>> {
-        if self.options.needs_timer() || subchannel.is_room_awaited() {
+        let needs_timer =
+            self.deadline.is_some() || self.hedge_delay().is_some() || inherited().is_some();
+        if needs_timer || subchannel.shared.is_room_awaited() {
             return Ok(None);
         }
-        let params = RequestParams {
-            has_greeting,
-            ..RequestParams::default()
-        };
-        Call::try_queue(subchannel, waker, params, request)
+        Call::try_queue(subchannel, waker, request)
     }
 }
 
@@ -194,29 +164,30 @@ impl<'s, F: Framing> Call<'s, F> {
     pub(super) fn try_queue(
         subchannel: &'s Subchannel<F>,
         waker: &Waker,
-        params: RequestParams,
-        request: &[u8],
+        request: &Request<'_>,
     ) -> Result<Option<Self>> {
         // The time of the first item begins when the caller waits for it, and the caller then has a waker.
-        let awaits_items = F::HAS_IDS && params.has_items;
+        let awaits_items = F::HAS_IDS && request.has_items;
         // A waker is the user's code. The waker is cloned before the lock is taken, and, if there is no room, dropped
         // after the guard, which is declared later.
         let waker = (!awaits_items).then(|| waker.clone());
         let mut guard = subchannel.lock();
         let state = &mut *guard;
-        if !state.has_room(&subchannel.options) || params.has_greeting && !state.is_greeted() {
-            return state.check_waiting(params.has_greeting).map(|()| None);
+        if !state.has_room(&subchannel.shared.options)
+            || request.has_greeting && !state.is_greeted()
+        {
+            return state.check_waiting(request.has_greeting).map(|()| None);
         }
         let framing = state.framing.get_mut();
         if F::HAS_IDS {
             framing.set_id(state.calls.next_id());
         }
         // The deadline, if there is one, is inserted at this offset: nothing may come between it and its request.
-        let offset = state.queue.push_encoded(framing, request)?;
+        let offset = state.queue.push_encoded(framing, request.bytes)?;
         if F::HAS_IDS
-            && let Some(deadline) = params.deadline
+            && let Some(deadline) = request.deadline
         {
-            let notice = Notice::deadline_at(deadline);
+            let notice = Notice::deadline_at(deadline.at);
             state.queue.notice_before(offset, framing, notice);
         }
         let slot = state.calls.insert::<F>(offset, waker);
@@ -225,12 +196,11 @@ impl<'s, F: Framing> Call<'s, F> {
         }
         let generation = state.generation;
         Subchannel::unlock_and_wake_driver(guard);
-        let origin = Origin {
+        Ok(Some(Self {
             subchannel,
             generation,
-        };
-        let slot = Some(slot);
-        Ok(Some(Self { origin, slot }))
+            slot: Some(slot),
+        }))
     }
 
     /// Waits for the reply. A failure of the server is recorded at its connection.
@@ -239,16 +209,29 @@ impl<'s, F: Framing> Call<'s, F> {
     pub(super) fn poll_reply(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Reply, Box<FailedCall>>> {
-        let subchannel = self.origin.subchannel;
+    ) -> Poll<Result<Reply<'s, F>, Box<FailedCall>>> {
+        let Self {
+            subchannel,
+            generation,
+            ..
+        } = *self;
         if let Some(slot) = self.slot {
             let mut state = subchannel.lock();
             if let Some(result) = state.calls.take_result(slot) {
                 subchannel.unlock_and_offer_room(state);
                 self.slot = None;
-                return Poll::Ready(result.inspect_err(|failure| {
-                    subchannel.record_failure(&failure.error);
-                }));
+                return Poll::Ready(match result {
+                    Ok(bytes) => Ok(Reply {
+                        bytes,
+                        subchannel,
+                        generation,
+                        is_out_of_sync: false,
+                    }),
+                    Err(failure) => {
+                        subchannel.record_failure(&failure.error);
+                        Err(failure)
+                    }
+                });
             }
             drop(state);
             subchannel.set_waker(slot, cx.waker());
@@ -257,8 +240,13 @@ impl<'s, F: Framing> Call<'s, F> {
     }
 
     /// Like [`poll_reply`](Self::poll_reply), as a future.
-    pub(super) async fn reply(&mut self) -> Result<Reply, Box<FailedCall>> {
+    pub(super) async fn reply(&mut self) -> Result<Reply<'s, F>, Box<FailedCall>> {
         poll_fn(|cx| self.poll_reply(cx)).await
+    }
+
+    /// Returns the server's end of the connection.
+    pub(super) fn peer(&self) -> Peer {
+        self.subchannel.lock().peer_of(self.generation)
     }
 
     /// Returns the slot, which the caller must then abandon.
@@ -271,7 +259,7 @@ impl<F: Framing> Drop for Call<'_, F> {
     #[inline]
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
-            self.origin.subchannel.abandon(slot);
+            self.subchannel.abandon(slot);
         }
     }
 }

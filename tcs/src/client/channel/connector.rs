@@ -2,13 +2,15 @@
 
 use std::{
     future::poll_fn,
+    io,
     net::SocketAddr,
     pin::{Pin, pin},
+    time::Duration,
 };
 
 use tokio::time::timeout;
 
-use super::{backoff::Backoff, health::AddressStats, upkeep::UpkeepSettings};
+use super::{addresses::AddressStats, backoff::Backoff};
 use crate::{
     Error, Result,
     client::{connection::Connection, options::ConnectOptions},
@@ -21,31 +23,57 @@ use crate::{
 /// A future in a box.
 pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Opens a stream to a server.
-pub(super) type OpenStream = Box<dyn Fn() -> BoxFuture<std::io::Result<Stream>> + Send + Sync>;
-
-/// Prepares a new connection, for example with a login.
-pub(super) type OnConnect<F> =
-    Box<dyn Fn(Connection<F>) -> BoxFuture<Result<Connection<F>>> + Send + Sync>;
-
 /// Where the connections of a channel go.
 pub(super) enum Target {
     Address(Address),
     /// A stream of the user's.
-    Stream(OpenStream),
+    Stream(Box<dyn Fn() -> BoxFuture<io::Result<Stream>> + Send + Sync>),
 }
 
 /// Makes the connections of a channel.
 pub(super) struct Connector<F: Framing> {
-    pub(super) options: ConnectOptions,
+    /// Where the connections go. If there are none, the channel ends with its connection.
     pub(super) targets: Vec<Target>,
-    pub(super) on_connect: Option<OnConnect<F>>,
-    pub(super) upkeep: UpkeepSettings,
+    /// Prepares a new connection, for example with a login.
+    pub(super) on_connect:
+        Option<Box<dyn Fn(Connection<F>) -> BoxFuture<Result<Connection<F>>> + Send + Sync>>,
     pub(super) backoff: Backoff,
+    /// When a connection is closed, pinged and replaced.
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) ping_interval: Option<Duration>,
+    pub(super) max_age: Option<Duration>,
     pub(super) address_stats: Mutex<AddressStats>,
 }
 
 impl<F: Framing> Connector<F> {
+    /// Creates a connector with the default settings.
+    pub(super) fn new(targets: Vec<Target>) -> Self {
+        Self {
+            targets,
+            on_connect: None,
+            backoff: Backoff {
+                min: Duration::from_millis(100),
+                max: Duration::from_secs(10),
+            },
+            // A minute less than the idle timeout of a server.
+            idle_timeout: Some(Duration::from_mins(4)),
+            ping_interval: None,
+            max_age: None,
+            address_stats: Mutex::default(),
+        }
+    }
+
+    /// Returns `true` if another connection follows one that has ended.
+    pub(super) const fn reconnects(&self) -> bool {
+        !self.targets.is_empty()
+    }
+
+    /// Returns `true` if these connections of the channel are to the same address.
+    pub(super) fn have_same_address(&self, indices: [usize; 2]) -> bool {
+        let [one, other] = indices.map(|index| index.checked_rem(self.targets.len()));
+        one == other
+    }
+
     /// Returns the name of the server of the connection `index`, for logs.
     pub(super) fn server(&self, index: usize) -> String {
         match self.target(index) {
@@ -61,15 +89,19 @@ impl<F: Framing> Connector<F> {
     /// Makes a connection, for the channel's connection `index`. A panic of the user's code is an error.
     ///
     /// An address that fails, also after it has accepted, or that another one overtakes, comes last in the next attempts.
-    pub(super) async fn connect(&self, index: usize) -> Result<Connection<F>> {
-        let mut attempt = pin!(self.try_connect(index));
+    pub(super) async fn connect(
+        &self,
+        options: &ConnectOptions,
+        index: usize,
+    ) -> Result<Connection<F>> {
+        let mut attempt = pin!(self.try_connect(options, index));
         let connected = poll_fn(|cx| poll_caught(attempt.as_mut(), cx)).await;
         connected
             .unwrap_or_else(|payload| Err(Error::connect_panicked(&panic_text(payload))))
             .inspect_err(|error| lock(&self.address_stats).record(error.peer_addr(), false))
     }
 
-    async fn try_connect(&self, index: usize) -> Result<Connection<F>> {
+    async fn try_connect(&self, options: &ConnectOptions, index: usize) -> Result<Connection<F>> {
         let connection = match self.target(index) {
             Some(Target::Address(address)) => {
                 // Several attempts may begin at the same time, so each connection has another first address.
@@ -80,7 +112,7 @@ impl<F: Framing> Connector<F> {
                     lock(&self.address_stats).sort(addrs);
                     first = addrs.first().copied();
                 };
-                let connected = self.options.connect_in_order(address.clone(), order);
+                let connected = options.connect_in_order(address.clone(), order);
                 let connection = connected.await?;
                 if first != connection.peer().addr() {
                     // It would delay the next connection as well.
@@ -89,17 +121,17 @@ impl<F: Framing> Connector<F> {
                 connection
             }
             Some(Target::Stream(open)) => {
-                let limit = self.options.connect_limit();
+                let limit = options.connect_limit();
                 let opened = timeout(limit, open()).await;
                 let opened = opened.map_err(|_| Error::connect_timed_out("the server", limit))?;
-                self.options.over(opened.map_err(Error::open)?)?
+                options.over(opened.map_err(Error::open)?)?
             }
             None => return Err(Error::setting("addresses", "has none")),
         };
         let Some(on_connect) = &self.on_connect else {
             return Ok(connection);
         };
-        let (peer, limit) = (connection.peer().clone(), self.options.connect_limit());
+        let (peer, limit) = (connection.peer().clone(), options.connect_limit());
         let connected = timeout(limit, on_connect(connection)).await;
         connected
             .unwrap_or_else(|_| Err(Error::on_connect_timed_out(&peer, limit)))
@@ -114,8 +146,6 @@ impl<F: Framing> Connector<F> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::net::TcpListener;
     #[cfg(target_os = "linux")]
     use tokio::net::TcpSocket;
@@ -136,11 +166,10 @@ mod tests {
             .connect_lazily()
             .expect("good options");
         let first = channel.pool.subchannels.first().expect("one");
-        let connector = Arc::clone(first.connector.as_ref().expect("it connects"));
-        let error = connector.connect(0).await.map(drop).expect_err("it fails");
+        let error = first.connect().await.map(drop).expect_err("it fails");
         let other = SocketAddr::from(([127, 0, 0, 2], addr.port()));
         let mut addrs = [addr, other];
-        lock(&connector.address_stats).sort(&mut addrs);
+        lock(&first.shared.connector.address_stats).sort(&mut addrs);
         assert_eq!(addrs, [other, addr], "{error:?}");
         error
     }
@@ -165,11 +194,10 @@ mod tests {
             .connect_lazily()
             .expect("good options");
         let first = channel.pool.subchannels.first().expect("one");
-        let connector = first.connector.as_ref().expect("it connects");
-        let connection = connector.connect(0).await.expect("one listens");
+        let connection = first.connect().await.expect("one listens");
         assert_eq!(connection.peer().addr(), Some(alive));
         let mut addrs = [dead, alive];
-        lock(&connector.address_stats).sort(&mut addrs);
+        lock(&first.shared.connector.address_stats).sort(&mut addrs);
         assert_eq!(addrs, [alive, dead]);
     }
 }

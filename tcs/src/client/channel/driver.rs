@@ -28,7 +28,7 @@ use crate::{
         wire::{Expected, Wire, write_threshold},
     },
     framing::Framing,
-    panics::{panic_text, poll_caught, wake_all},
+    panics::{lock, panic_text, poll_caught, wake_all},
     runtime::wait_until,
 };
 
@@ -56,11 +56,11 @@ impl<F: Framing> Driver<F> {
     /// Lets calls use `connection`, which the driver then serves.
     pub(super) fn attach(subchannel: &Arc<Subchannel<F>>, connection: Connection<F>) -> Self {
         let subchannel = Arc::clone(subchannel);
-        let tick_limit = tick_limit::<F>(&subchannel.options);
+        let tick_limit = tick_limit::<F>(&subchannel.shared.options);
         let mut wakers = Vec::new();
         let mut wire = subchannel.attach(connection, &mut wakers);
         wake_all(wakers.drain(..));
-        if subchannel.keeps_requests {
+        if subchannel.shared.keeps_requests() {
             wire.keep_requests();
         }
         Self {
@@ -101,15 +101,15 @@ impl<F: Framing> Driver<F> {
     /// Reads and writes until the connection fails, or is not needed any more. Then closes it.
     async fn read_and_write(&mut self, upkeep: impl Future<Output = Infallible>) -> Arc<Fault> {
         let mut upkeep = pin!(upkeep);
-        let fault = poll_fn(|cx| match self.poll(cx) {
-            Poll::Ready(fault) => Poll::Ready(fault),
-            Poll::Pending => match self.poll_ticks(cx) {
-                Poll::Ready(fault) => Poll::Ready(fault),
-                Poll::Pending => {
-                    let _: Poll<Infallible> = upkeep.as_mut().poll(cx);
-                    Poll::Pending
-                }
-            },
+        let fault = poll_fn(|cx| {
+            let mut ended = self.poll(cx);
+            if ended.is_pending() {
+                ended = self.poll_ticks(cx);
+            }
+            if ended.is_pending() {
+                let _: Poll<Infallible> = upkeep.as_mut().poll(cx);
+            }
+            ended
         });
         let fault = fault.await;
         // Callers whose replies have come before the fault do not wait for the shutdown.
@@ -218,7 +218,12 @@ impl<F: Framing> Driver<F> {
     fn poll_ticks(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Fault>> {
         while let Some(ticks) = &mut self.ticks {
             ready!(ticks.poll_tick(cx));
-            let limit = self.subchannel.options.reply_timeout.unwrap_or_default();
+            let limit = self
+                .subchannel
+                .shared
+                .options
+                .reply_timeout
+                .unwrap_or_default();
             let (is_alive, overdue, is_idle) = {
                 let mut state = self.subchannel.lock();
                 let is_alive = state.tick(limit, &mut self.wakers);
@@ -233,7 +238,7 @@ impl<F: Framing> Driver<F> {
                 cx.waker().wake_by_ref();
             }
             wake_all(self.wakers.drain(..));
-            if overdue > 0 && 2 * overdue >= self.subchannel.options.max_in_flight {
+            if overdue > 0 && 2 * overdue >= self.subchannel.shared.options.max_in_flight {
                 let reason = "the server does not answer cancels (`max_in_flight`)";
                 return Poll::Ready(Fault::Broken(reason).into());
             }
@@ -266,7 +271,7 @@ fn deliver<F: Framing>(
     let mut oldest = state.calls.oldest();
     let begin = oldest.map_or(sent, |oldest| oldest.offset);
     let enough = begin + write_threshold(sent.saturating_sub(begin));
-    let mut answers = 0;
+    let mut answers = 0_u32;
     let delivered = loop {
         // The call that the next message is for.
         let mut call = oldest;
@@ -286,7 +291,7 @@ fn deliver<F: Framing>(
             }
             (Ok(Some(received)), call) => {
                 match deliver_other(subchannel, state, wire, received, call, wakers) {
-                    Ok(is_answer) => answers += u64::from(is_answer),
+                    Ok(is_answer) => answers += u32::from(is_answer),
                     Err(fault) => break Err(fault),
                 }
             }
@@ -301,8 +306,8 @@ fn deliver<F: Framing>(
     };
     wire.forget_requests(oldest.map_or(sent, |oldest| oldest.offset));
     state.has_worked |= answers > 0;
-    if let Some(budget) = subchannel.stats.budget() {
-        budget.deposit(answers);
+    if let Some(budget) = &subchannel.shared.budget {
+        lock(budget).deposit(answers);
     }
     delivered
 }
@@ -317,12 +322,17 @@ fn deliver_other<F: Framing>(
     call: Option<PendingCall>,
     wakers: &mut Vec<Waker>,
 ) -> Result<bool, Arc<Fault>> {
-    let max_reply_len = subchannel.options.reply_len();
-    let SubchannelState { calls, peer, .. } = &mut *state;
+    let max_reply_len = subchannel.shared.options.reply_len();
+    let SubchannelState {
+        calls,
+        peer,
+        subscribers,
+        ..
+    } = &mut *state;
     let call = match (&received, call) {
         (Received::Event(event), _) => {
             let event = wire.message(event.clone());
-            subchannel.subscribers.publish(event, peer, wakers);
+            subscribers.publish(event, peer, wakers);
             state.has_worked = true;
             return Ok(false);
         }
@@ -348,7 +358,7 @@ fn deliver_other<F: Framing>(
         }
         received => {
             let error = received.into_error(peer, max_reply_len);
-            let is_kept = subchannel.keeps_requests && error.is_retryable();
+            let is_kept = subchannel.shared.keeps_requests() && error.is_retryable();
             let request = is_kept.then(|| payload::<F>(wire.request_bytes(call.offset)));
             let request = request.flatten();
             let failure = FailedCall { error, request };
@@ -358,7 +368,7 @@ fn deliver_other<F: Framing>(
         }
     };
     if let Err(failure) = added {
-        state.fail_and_cancel(index, failure, wakers);
+        state.end_wait_and_cancel(index, failure, wakers);
     }
     Ok(false)
 }

@@ -17,17 +17,22 @@ use std::{
 use futures_core::Stream;
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{Channel, backoff::wait_before_retry, pool::Pool, subscribers::Subscriber};
+use super::{
+    Channel, backoff::wait_before_retry, pool::Pool, reconnector::Reconnector,
+    subscribers::Subscriber,
+};
 #[cfg(feature = "stream")]
 use crate::client::owned::Owned;
 use crate::{
     Error, Result,
+    checks::check_events,
     client::{event_queue::Entry, requests::encode_unframed},
     format::{Decode, Frame, Writer},
     framing::Framing,
-    limit::check_events,
+    panics::lock,
     protocol::{CallOwned, Contract, Pushes},
     runtime::inside_runtime,
+    sync::Mutex,
 };
 
 /// An event of a [`Channel`], or a gap in its events, from [`Events::next`].
@@ -38,8 +43,8 @@ pub enum ChannelEvent<E> {
     Event(E),
     /// A connection was lost, and there is another one. Events may have been missed in between.
     ///
-    /// A channel with several connections returns it for each of them. If no event comes between two, they are returned as
-    /// one. A subscription ([`Channel::subscribe`]) was renewed before.
+    /// A channel with several connections returns it for each of them. If no event comes between two, they are returned
+    /// as one. A subscription ([`Channel::subscribe`]) was renewed before.
     Reconnected,
     /// This many events were dropped, because those before them were not received in time
     /// ([`max_queued_events`](crate::client::ConnectOptions::max_queued_events)).
@@ -48,12 +53,12 @@ pub enum ChannelEvent<E> {
 
 /// The events that servers push over a [`Channel`], from [`Channel::events`] and [`Channel::subscribe`].
 ///
-/// As long as there is one, the connections that it belongs to are opened again without a call, and the
+/// While this value exists, its connections are reopened without a call, and the
 /// [`idle_timeout`](crate::client::ChannelOptions::idle_timeout) does not close them.
 #[must_use = "events are received by `next`"]
 pub struct Events<P: Contract> {
     channel: Channel<P::Framing>,
-    subscriber: Arc<Subscriber>,
+    subscriber: Arc<Mutex<Subscriber>>,
     subscription: Option<Subscription>,
     /// The event that was received last. The decoded event may borrow from it and from `scratch`.
     event: Arc<[u8]>,
@@ -75,24 +80,76 @@ struct Subscription {
     renewal: JoinSet<Result<u64>>,
 }
 
+impl Subscription {
+    /// Sends the request again, if it must be. Returns the generation of the connection over which that is done, if its
+    /// entry was taken before. Ready with `None` if events need not wait.
+    fn poll_renewed<F: Framing>(
+        &mut self,
+        channel: &Channel<F>,
+        has_greeting: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<u64>>> {
+        loop {
+            if self.must_renew && self.renewal.is_empty() {
+                inside_runtime("next()")?;
+                self.must_renew = false;
+                let (channel, request) = (channel.clone(), Arc::clone(&self.request));
+                let failures = self.failures;
+                self.renewal.spawn(async move {
+                    if failures > 0 {
+                        sleep(wait_before_retry(failures)).await;
+                    }
+                    let sent = channel.reply_to_bytes(has_greeting, &request).await;
+                    sent.map(|reply| reply.generation)
+                });
+            }
+            let renewed = match self.renewal.poll_join_next(cx) {
+                // After a failure, events do not wait for the renewal.
+                Poll::Pending if self.failures > 0 => None,
+                renewed => ready!(renewed),
+            };
+            let Some(renewed) = renewed else {
+                return Poll::Ready(Ok(None));
+            };
+            // The runtime of the renewal may have ended.
+            let renewed = renewed.map_err(|_| Error::outside_runtime("next()", ""));
+            let renewed = renewed.flatten().inspect_err(|_| {
+                // Without the subscription, no event would come for as long as the connection lasts.
+                self.must_renew = true;
+                self.failures = self.failures.saturating_add(1);
+            })?;
+            self.failures = 0;
+            let awaited = self.generation;
+            if renewed < awaited {
+                // The connection was lost meanwhile, and another one awaits its renewal.
+                continue;
+            }
+            self.must_renew = false;
+            self.generation = renewed;
+            // If they differ, that connection was lost, and the entry of the next one comes after its last events.
+            return Poll::Ready(Ok((renewed == awaited).then_some(awaited)));
+        }
+    }
+}
+
 impl<F: Framing> Channel<F> {
-    /// Returns the events that servers push over the connections of this channel, from now on. It subscribes to nothing:
-    /// use it where the server pushes events after the calls that are made anyway, or after
-    /// [`on_connect`](crate::client::ChannelOptions::on_connect).
+    /// Returns the events that servers push over the connections of this channel, from now on.
     ///
-    /// Each value that this method returns receives each event. With [several
-    /// connections](crate::client::ChannelOptions::connections), it receives the events of all of them.
+    /// This method sends nothing: use it if the server pushes events after ordinary calls, or after
+    /// [`on_connect`](crate::client::ChannelOptions::on_connect). Each returned value receives every event of [all
+    /// connections](crate::client::ChannelOptions::connections).
     ///
-    /// With framings that do not announce events, all protocols that are used over a channel must recognize them in the same
-    /// way. The channel keeps the first [`Pushes::is_push`], or [`IS_EVENT`](Contract::IS_EVENT) of a call.
+    /// With framings that do not announce events, all protocols that are used over a channel must recognize them in the
+    /// same way. The channel keeps the first [`Pushes::is_push`], or [`IS_EVENT`](Contract::IS_EVENT) of a call.
     pub fn events<P>(&self) -> Events<P>
     where
         P: Contract<Framing = F> + Pushes,
     {
-        let subscriber = Arc::new(Subscriber::new(self.pool.options.max_queued_events));
-        self.pool.note_events(P::is_push);
+        let subscriber = Subscriber::new(self.pool.shared.options.max_queued_events);
+        self.pool.set_is_event(P::is_push);
         for subchannel in &self.pool.subchannels {
             subchannel.add_subscriber(&subscriber);
+            Reconnector::request_in_background(subchannel);
         }
         Events {
             channel: self.clone(),
@@ -106,22 +163,23 @@ impl<F: Framing> Channel<F> {
 
     /// Sends a request that makes the server push events, and returns its reply and the events.
     ///
-    /// The request is sent again over each new connection, before [`ChannelEvent::Reconnected`] is returned. Its later
-    /// replies are dropped. It is sent over the first connection only, even if the channel has several.
+    /// The request is sent over the first connection only, even if the channel has several. When that connection is
+    /// replaced, [`Events::next`] sends the request again, after
+    /// [`on_connect`](crate::client::ChannelOptions::on_connect) and before it returns [`ChannelEvent::Reconnected`].
+    /// Later replies are dropped.
     ///
-    /// [`Events::next`] sends it again, after [`on_connect`](crate::client::ChannelOptions::on_connect). As with
-    /// [`events`](Self::events), the value receives each event of the connection, also those of another subscription. To
-    /// drop it does not tell the server: that takes a request that leaves.
+    /// As with [`events`](Self::events), the value receives every event of the connection, even those of another
+    /// subscription. To unsubscribe, send a request that does so: dropping the value does not tell the server.
     ///
-    /// For a [module](macro@crate::server_protocol#the-client), `P` is its `Contract`, and the request is one of its `Request`:
-    /// `channel.subscribe::<shop::Contract>(shop::Request::Follow {})`. The channel of a client is
+    /// For a [module](macro@crate::server_protocol#the-client), `P` is its `Contract`, and the request is one of its
+    /// `Request`: `channel.subscribe::<shop::Contract>(shop::Request::Follow {})`. The channel of a client is
     /// `client.clone().into_inner()`.
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call), and `Setting` if events look like replies, because the protocol has the option
-    /// `push` without `is_push`. The request counts as [idempotent](Self::idempotent), because what it does ends
-    /// with its connection.
+    /// Returns the errors of [`call`](Self::call), and `Setting` if events look like replies, because the protocol has
+    /// the option `push` without `is_push`. The request counts as [idempotent](Self::idempotent), because what it does
+    /// ends with its connection.
     ///
     /// # Cancel safety
     ///
@@ -161,45 +219,44 @@ impl<F: Framing> Channel<F> {
     {
         check_events::<F, P>()?;
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let request = encode_unframed(encode, self.pool.options.max_frame_len);
-        let request = request.inspect_err(|_| self.pool.stats.count_failure())?;
+        let request = encode_unframed(encode, self.pool.shared.options.max_frame_len);
+        let request = request.inspect_err(|_| self.pool.shared.stats.record_failure())?;
         let request: Arc<[u8]> = request.into();
         // What the request does ends with its connection, so it may be executed again.
         let mut channel = self.idempotent();
         channel.pool = Pool::first_of(&self.pool);
         let mut events = channel.events::<P>();
         let sent = channel.reply_to_bytes(P::HAS_GREETING, &request).await;
-        let (reply, origin) = sent?;
-        let reply = P::decode_owned(Frame::new(&reply.0))
-            .map_err(|source| Error::decode(&origin.peer(), source))?;
+        let reply = sent?;
+        let decoded = reply.decode_owned::<P>()?;
         events.subscription = Some(Subscription {
             request,
-            generation: origin.generation,
+            generation: reply.generation,
             must_renew: false,
             failures: 0,
             renewal: JoinSet::new(),
         });
-        Ok((reply, events))
+        Ok((decoded, events))
     }
 }
 
 impl<P: Contract + Pushes> Events<P> {
     /// Waits for the next event, which may borrow from this value.
     ///
-    /// There is no limit for the wait, because a server may have nothing to say for long.
+    /// The wait has no limit, because a server may push nothing for a long time.
     ///
     /// # Errors
     ///
     /// `Reply` for an event that cannot be decoded, after which the next one can be received. For a subscription that
-    /// cannot be renewed, the error of its request. The next call sends it again, after a random wait of up to a second.
-    /// [`Runtime`](crate::ErrorKind::Runtime) if the runtime of the channel has ended, or there was none, and this is outside
-    /// of a tokio runtime with a clock (`enable_time`). If the channel does not
-    /// reconnect ([`Connection::into_channel`](crate::Connection::into_channel)) and its connection has ended, `Closed`,
-    /// `Io` or `Broken`.
+    /// cannot be renewed, the error of its request. The next call sends it again, after a random wait of up to a
+    /// second. [`Runtime`](crate::ErrorKind::Runtime) if the runtime of the channel has ended, or there was none, and
+    /// this is outside of a tokio runtime with a clock (`enable_time`). If the channel does not reconnect
+    /// ([`Connection::into_channel`](crate::Connection::into_channel)) and its connection has ended, `Closed`, `Io` or
+    /// `Broken`.
     ///
     /// # Cancel safety
     ///
-    /// Safe: no event is lost.
+    /// This method is cancel safe: no event is lost.
     pub async fn next<'a>(&'a mut self) -> Result<ChannelEvent<P::Event<'a>>>
     where
         P::Event<'a>: Decode<'a, <P as Pushes>::Format>,
@@ -233,7 +290,7 @@ impl<P: Contract + Pushes> Events<P> {
         let subchannels = &self.channel.pool.subchannels;
         let mut requested = Ok(());
         for subchannel in subchannels.iter().filter(|it| it.lock().link().is_off()) {
-            requested = subchannel.request_connection("next()");
+            requested = Reconnector::request(subchannel, "next()");
         }
         if subchannels.iter().all(|it| it.lock().link().is_off()) {
             return requested;
@@ -244,49 +301,13 @@ impl<P: Contract + Pushes> Events<P> {
     /// Waits for the next entry. Renews the subscription meanwhile.
     fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<Result<Entry>> {
         loop {
-            if let Some(subscription) = &mut self.subscription {
-                if subscription.must_renew && subscription.renewal.is_empty() {
-                    inside_runtime("next()")?;
-                    subscription.must_renew = false;
-                    let (channel, request) =
-                        (self.channel.clone(), Arc::clone(&subscription.request));
-                    let failures = subscription.failures;
-                    subscription.renewal.spawn(async move {
-                        if failures > 0 {
-                            sleep(wait_before_retry(failures)).await;
-                        }
-                        let sent = channel.reply_to_bytes(P::HAS_GREETING, &request).await;
-                        sent.map(|(_, origin)| origin.generation)
-                    });
-                }
-                let renewed = match subscription.renewal.poll_join_next(cx) {
-                    // After a failure, events do not wait for the renewal.
-                    Poll::Pending if subscription.failures > 0 => None,
-                    renewed => ready!(renewed),
-                };
-                if let Some(renewed) = renewed {
-                    // The runtime of the renewal may have ended.
-                    let renewed = renewed.map_err(|_| Error::outside_runtime("next()", ""));
-                    let renewed = renewed.flatten().inspect_err(|_| {
-                        // Without the subscription, no event would come for as long as the connection lasts.
-                        subscription.must_renew = true;
-                        subscription.failures = subscription.failures.saturating_add(1);
-                    })?;
-                    subscription.failures = 0;
-                    let awaited = subscription.generation;
-                    if renewed < awaited {
-                        // The connection was lost meanwhile, and another one awaits its renewal.
-                        continue;
-                    }
-                    subscription.must_renew = false;
-                    subscription.generation = renewed;
-                    if renewed == awaited {
-                        return Poll::Ready(Ok(Entry::Connected(awaited)));
-                    }
-                    // That connection was lost. The entry of the next one is still to come, after its last events.
-                }
+            if let Some(subscription) = &mut self.subscription
+                && let Some(generation) =
+                    ready!(subscription.poll_renewed(&self.channel, P::HAS_GREETING, cx))?
+            {
+                return Poll::Ready(Ok(Entry::Connected(generation)));
             }
-            let entry = match self.subscriber.poll_next(cx) {
+            let entry = match Subscriber::poll_next(&self.subscriber, cx) {
                 Poll::Ready(Ok(entry)) => entry,
                 Poll::Ready(Err(fault)) => {
                     return Poll::Ready(Err(fault.later_error(&self.channel.peer())));
@@ -344,7 +365,7 @@ where
             return Poll::Ready(Some(Err(error)));
         }
         let entry = ready!(self.inner.poll_entry(cx));
-        self.is_over = entry.is_err() && self.inner.subscriber.is_closed();
+        self.is_over = entry.is_err() && lock(&self.inner.subscriber).is_closed();
         Poll::Ready(Some(entry.and_then(|entry| self.inner.decode(entry))))
     }
 }
@@ -352,7 +373,8 @@ where
 /// Takes the waker, which is the user's code, so that a driver with a lock does not drop it.
 impl<P: Contract> Drop for Events<P> {
     fn drop(&mut self) {
-        drop(self.subscriber.take_waker());
+        let waker = lock(&self.subscriber).waker.take();
+        drop(waker);
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     ops::Range,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 #[cfg(feature = "stream")]
@@ -15,7 +16,7 @@ use std::pin::Pin;
 #[cfg(feature = "stream")]
 use futures_core::Stream;
 
-use super::{Channel, call::RequestParams, reply::Reply, stats::Start, subchannel::Subchannel};
+use super::{Channel, call::Request, stats::ChannelStats, subchannel::Subchannel};
 #[cfg(feature = "stream")]
 use crate::client::owned::Owned;
 use crate::{
@@ -35,16 +36,16 @@ use crate::{
 
 /// The items of a streamed reply, from [`Channel::stream`].
 ///
-/// [`next`](Self::next) lends each item. After the last one, it returns `None`, and [`finish`](Self::finish) returns the
-/// reply that has ended the stream. Each item has the [reply timeout](crate::client::ConnectOptions::reply_timeout) for
-/// itself, which begins when `next` first waits for it, and continues if that `next` is dropped. A
-/// [`deadline`](Channel::deadline) is for the whole stream.
+/// [`next`](Self::next) returns one item after another, and `None` after the last one. [`finish`](Self::finish) returns
+/// the reply that ended the stream. The [reply timeout](crate::client::ConnectOptions::reply_timeout) applies to each
+/// item; it begins when `next` first waits for the item, and continues if that `next` is dropped. A
+/// [`deadline`](Channel::deadline) applies to the whole stream.
 ///
-/// The server sends at most 256 KiB of items, and the rest of one item, before they are received. Other calls of the
-/// channel go on meanwhile. Dropping the stream before its end cancels the request: the server drops its function, if its
-/// functions run side by side.
+/// The server sends at most 256 KiB of items, and the rest of one item, before you receive them. Other calls of the
+/// channel continue meanwhile. Dropping the stream before its end cancels the request, and the server drops its
+/// function if its functions run side by side.
 ///
-/// With the feature `stream`, `owned` makes it a `futures_core::Stream`, for items that borrow nothing.
+/// With the feature `stream`, `owned` converts it into a `futures_core::Stream`, for items that borrow nothing.
 #[must_use = "the items are received by `next`"]
 pub struct ChannelItems<P: Contract> {
     channel: Channel<P::Framing>,
@@ -55,12 +56,14 @@ pub struct ChannelItems<P: Contract> {
     slot: Option<u32>,
     deadline: Option<CallDeadline>,
     timer: Timer,
-    start: Start,
+    /// When the call began, if metrics need it.
+    start: Option<Instant>,
     /// The items that were taken from the slot.
     items: Messages,
     /// The credit of these items that was not returned yet.
     credit: ItemCredit,
-    reply: Option<Reply>,
+    /// The reply that has ended the stream.
+    reply: Option<Vec<u8>>,
     scratch: Vec<u8>,
     marker: PhantomData<fn() -> P>,
 }
@@ -69,12 +72,12 @@ impl<F: Framing> Channel<F> {
     /// Sends a request of the protocol `P`, and returns the items of its streamed reply.
     ///
     /// The request is not sent again if it fails. Only a framing with ids ([`HasIds`]) has it, such as
-    /// [`Multiplexed`](crate::framing::Multiplexed): with others, a stream would hold up all calls after it. Use
+    /// [`Multiplexed`](crate::framing::Multiplexed): with others, a stream would delay all later calls. Use
     /// [`Connection::stream`](crate::Connection::stream) for them.
     ///
     /// # Errors
     ///
-    /// The errors of [`call`](Self::call) for a request that was not sent. The others are those of
+    /// Returns the errors of [`call`](Self::call) for a request that was not sent. The others are those of
     /// [`ChannelItems::next`].
     ///
     /// # Cancel safety
@@ -117,23 +120,24 @@ impl<F: Framing> Channel<F> {
         const {
             assert!(F::HAS_IDS, "a framing with `HasIds` sets `HAS_IDS`");
         }
-        let start = Start::now();
-        let count_failure = |_: &Error| self.pool.stats.count_failure();
+        let start = ChannelStats::call_start();
+        let count_failure = |_: &Error| self.pool.shared.stats.record_failure();
         let deadline = self.begin_deadline()?;
         let encode = |out: &mut Writer<'_>| P::encode(request, out);
-        let request = encode_unframed(encode, self.pool.options.max_frame_len);
+        let request = encode_unframed(encode, self.pool.shared.options.max_frame_len);
         let request = request.inspect_err(count_failure)?;
-        let params = RequestParams {
+        let request = Request {
+            bytes: &request,
             has_greeting: P::HAS_GREETING,
             has_items: true,
-            deadline: deadline.map(|it| it.at),
+            deadline,
         };
         let chosen = self.pool.choose_for_call();
-        let queued = self.wait_for_room(chosen, params, &request, deadline);
+        let queued = self.wait_for_room(chosen, &request);
         let (call, subchannel) = queued.await.inspect_err(count_failure)?;
         Ok(ChannelItems {
             channel: self.clone(),
-            generation: call.origin.generation,
+            generation: call.generation,
             slot: call.into_slot(),
             subchannel: Arc::clone(subchannel),
             deadline,
@@ -153,13 +157,13 @@ impl<P: Contract + Streams> ChannelItems<P> {
     ///
     /// # Errors
     ///
-    /// `Reply` for an item that cannot be decoded, after which the next one can be received. Other errors end the stream:
-    /// `Rejected` if the function has returned an error, which may come after some items, and the other errors of
-    /// [`Channel::call`].
+    /// `Reply` for an item that cannot be decoded, after which the next one can be received. Other errors end the
+    /// stream: `Rejected` if the function has returned an error, which may come after some items, and the other errors
+    /// of [`Channel::call`].
     ///
     /// # Cancel safety
     ///
-    /// Safe: the next call returns the item.
+    /// This method is cancel safe: the next call returns the item.
     pub async fn next<'a>(&'a mut self) -> Result<Option<P::Item<'a>>>
     where
         P::Item<'a>: Decode<'a, <P as Streams>::Format>,
@@ -170,7 +174,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
         }
     }
 
-    /// Returns the reply that has ended the stream. Waits for it if `next` has not returned `None` yet.
+    /// Returns the reply that ended the stream, or waits for it if `next` has not returned `None` yet.
     ///
     /// # Errors
     ///
@@ -188,7 +192,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
         let peer = self.peer();
         match &self.reply {
             Some(reply) => {
-                P::decode_owned(Frame::new(&reply.0)).map_err(|source| Error::decode(&peer, source))
+                P::decode_owned(Frame::new(reply)).map_err(|source| Error::decode(&peer, source))
             }
             None if item.is_some() => Err(Error::items_left(&peer, "`next` takes")),
             None => Err(Error::stream_failed(&peer)),
@@ -230,7 +234,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
                 state.calls.items.remove(&slot);
                 self.subchannel.unlock_and_offer_room(state);
                 self.slot = None;
-                let totals = &self.channel.pool.stats;
+                let totals = &self.channel.pool.shared.stats;
                 return Poll::Ready(match result {
                     Ok(reply) => {
                         totals.record_answer(self.start);
@@ -238,7 +242,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
                         Ok(None)
                     }
                     Err(failure) => {
-                        totals.count_failure();
+                        totals.record_failure();
                         self.subchannel.record_failure(&failure.error);
                         Err(failure.error)
                     }
@@ -260,7 +264,7 @@ impl<P: Contract + Streams> ChannelItems<P> {
     fn give_up(&mut self, late: PassedLimit) -> Error {
         self.items.clear();
         if let Some(slot) = self.slot.take() {
-            self.channel.pool.stats.count_failure();
+            self.channel.pool.shared.stats.record_failure();
             self.subchannel.abandon(slot);
         }
         Error::reply_timed_out(&self.peer(), late)
@@ -286,9 +290,9 @@ impl<P: Contract + Streams> ChannelItems<P> {
 impl<P: Contract + Streams> ChannelItems<P> {
     /// Returns the items as a `futures_core::Stream` of `T` (feature `stream`).
     ///
-    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`. The stream ends after
-    /// the last item, and after an error that ends the reply. [`Owned::into_inner`] then returns the [`ChannelItems`], for
-    /// the reply.
+    /// `T` is a type of the items that borrows nothing, such as `String` where the items are `&str`. The stream ends
+    /// after the last item, and after an error that ends the reply. [`Owned::into_inner`] then returns the
+    /// [`ChannelItems`], for the reply.
     pub fn owned<T>(self) -> Owned<Self, T>
     where
         T: for<'a> Decode<'a, <P as Streams>::Format>,

@@ -17,8 +17,8 @@ pub(super) struct Metrics {
     pub(super) duration: Histogram,
 }
 
-impl Metrics {
-    pub(super) fn new() -> Self {
+impl Default for Metrics {
+    fn default() -> Self {
         describe_histogram!(
             CALL_DURATION,
             Unit::Seconds,

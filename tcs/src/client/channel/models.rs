@@ -30,15 +30,14 @@ fn open_pool<F: Framing, const N: usize>(
     let options = ConnectOptions::new()
         .reply_timeout(None)
         .max_in_flight(max_in_flight);
-    let pool = Pool::new(N, options.clone(), ChannelStats::new(None), None);
-    let mut subchannels = pool.subchannels.iter();
+    let channel = Channel::of_connections(N, options.clone(), false);
+    let mut subchannels = channel.pool.subchannels.iter();
     let connections = array::from_fn(|_| {
         let (near, far) = duplex(64);
         let connection = options.over(near).expect("the options are valid");
         let subchannel = subchannels.next().expect("there are `N`");
         (Driver::attach(subchannel, connection), far)
     });
-    let channel = Channel::over(pool);
     (channel, connections)
 }
 
@@ -54,8 +53,8 @@ async fn answer(mut stream: DuplexStream, count: usize) {
 }
 
 async fn call(channel: Channel, byte: u8) -> Result<()> {
-    let (reply, _) = channel.reply_to_bytes(false, &[byte]).await?;
-    assert_eq!(reply.0, [byte]);
+    let reply = channel.reply_to_bytes(false, &[byte]).await?;
+    assert_eq!(reply.bytes, [byte]);
     Ok(())
 }
 
@@ -134,21 +133,21 @@ fn calls_go_on_over_the_other_connection_when_one_of_two_is_lost() {
 fn subscriber_gets_an_event_or_nothing_and_then_the_end() {
     explore(|| {
         let (channel, driver, _far) = open::<LengthPrefixed>(1);
-        let subscriber = Arc::new(Subscriber::new(1_000));
+        let subscriber = Subscriber::new(1_000);
         let [subchannel] = &*channel.pool.subchannels else {
             unreachable!("there is one");
         };
         scope(|threads| {
             threads.spawn(|| {
                 let mut wakers = Vec::new();
-                subchannel
-                    .subscribers
-                    .publish(b"event", &Peer::unnamed(), &mut wakers);
+                let state = subchannel.lock();
+                (state.subscribers).publish(b"event", &Peer::unnamed(), &mut wakers);
+                drop(state);
                 wakers.into_iter().for_each(Waker::wake);
                 drop(driver);
             });
             subchannel.add_subscriber(&subscriber);
-            let next = || block_on(poll_fn(|cx| subscriber.poll_next(cx)));
+            let next = || block_on(poll_fn(|cx| Subscriber::poll_next(&subscriber, cx)));
             let first = next();
             if first.is_ok() {
                 assert!(matches!(first, Ok(Entry::Event(..))));
@@ -159,19 +158,19 @@ fn subscriber_gets_an_event_or_nothing_and_then_the_end() {
 }
 
 #[test]
-fn framing_knows_the_events_once_they_were_noted() {
+fn framing_knows_the_events_once_they_were_set() {
     explore_all(|| {
         let (channel, _driver, _far) = open::<Lines>(1);
-        let note = || {
-            channel.pool.note_events(|_| true);
+        let set = || {
+            channel.pool.set_is_event(|_| true);
             let subchannels = channel.pool.subchannels.iter();
             for subchannel in subchannels {
                 assert!(subchannel.lock().framing.is_event().is_some());
             }
         };
         scope(|threads| {
-            threads.spawn(note);
-            threads.spawn(note);
+            threads.spawn(set);
+            threads.spawn(set);
         });
     });
 }

@@ -10,39 +10,34 @@ use tokio::{
 use super::{
     Channel,
     backoff::Backoff,
-    budget::RetryBudget,
     connector::{Connector, Target},
-    driver::Driver,
     pool::Pool,
     reconnector::Reconnector,
-    stats::ChannelStats,
-    upkeep::UpkeepSettings,
+    shared::Shared,
 };
 use crate::{
     Error, Result,
+    checks::check_zero,
     client::{
         connect::race,
         connection::Connection,
         options::{ConnectOptions, MAX_TIMEOUT},
     },
     framing::{Framing, LengthPrefixed, Side},
-    limit::check_zero,
     runtime::inside_runtime,
-    sync::Mutex,
     transport::{Address, Stream},
 };
 
 /// The most connections to each address.
 const MAX_CONNECTIONS: usize = 65_536;
 
-/// The settings of a [`Channel`](crate::Channel): where it connects to, how many connections it has, and whether it sends
-/// requests again.
+/// The settings of a [`Channel`](crate::Channel): its addresses, connections, timeouts and retries.
 ///
 /// # Examples
 ///
-/// In the format `Plain`, the `Err` of a function is an error of the call, so `?` is enough for the login. In `Json`,
-/// `MessagePack` and `Postcard`, the call returns `Ok(Err(…))`, and a login that checks only the outer result ignores
-/// that it has failed. See the example of [`on_connect`](Self::on_connect).
+/// In the format `Plain`, a failed login is an error of the call, so `?` is enough. In `Json`, `MessagePack` and
+/// `Postcard`, the call returns `Ok(Err(…))`, and you must check both: see the example of
+/// [`on_connect`](Self::on_connect).
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -71,20 +66,21 @@ const MAX_CONNECTIONS: usize = 65_536;
 #[must_use = "options do nothing until `connect`, `connect_lazily` or `connect_blocking` uses them"]
 pub struct ChannelOptions<F: Framing = LengthPrefixed> {
     connector: Connector<F>,
+    connect_options: ConnectOptions,
     connections: usize,
     retries: bool,
     deadline: Option<Duration>,
 }
 
 impl<F: Framing> ChannelOptions<F> {
-    /// Creates options for a channel to the server at `address`, with the defaults. Without a port, it is 1234.
+    /// Creates default options for a channel to the server at `address`. The default port is 1234.
     pub fn new(address: impl Into<Address>) -> Self {
         Self::with_target(Target::Address(address.into()))
     }
 
-    /// Creates options for a channel over streams that `open` returns, such as a transport of your own.
+    /// Creates default options for a channel over the streams that `open` returns, such as those of your own transport.
     ///
-    /// `open` is called for each connection, and has the [connect timeout](ConnectOptions::connect_timeout).
+    /// `open` is called for each connection, and may take the [connect timeout](ConnectOptions::connect_timeout).
     ///
     /// A write of the stream that fails must have sent nothing, as `AsyncWrite` demands: the channel sends those requests
     /// again. `tokio-rustls` does not keep that for more than 16 KiB; `ClientTls` does.
@@ -127,56 +123,40 @@ impl<F: Framing> ChannelOptions<F> {
 
     fn with_target(target: Target) -> Self {
         Self {
-            connector: Connector {
-                options: ConnectOptions::new(),
-                targets: vec![target],
-                on_connect: None,
-                upkeep: UpkeepSettings {
-                    // A minute less than the idle timeout of a server.
-                    idle_timeout: Some(Duration::from_mins(4)),
-                    ping_interval: None,
-                    max_age: None,
-                },
-                backoff: Backoff {
-                    min: Duration::from_millis(100),
-                    max: Duration::from_secs(10),
-                },
-                address_stats: Mutex::default(),
-            },
+            connector: Connector::new(vec![target]),
+            connect_options: ConnectOptions::new(),
             connections: 1,
             retries: true,
             deadline: None,
         }
     }
 
-    /// Adds the address of another server that answers the same requests.
+    /// Adds the address of another server that serves the same protocol.
     ///
-    /// Each address has its own [`connections`](Self::connections). A call picks two connections at random, and uses the
-    /// one with fewer calls in flight. If one of them is not open, it connects in the background while calls use the
-    /// others. Calls wait only while no connection is open. A call that waits asks for another connection every 250 ms,
-    /// and for all of them once an attempt has failed.
+    /// Each address has its own [`connections`](Self::connections). A call picks two connections at random, and uses
+    /// the one with fewer calls in flight. A connection that is not open connects in the background while calls use the
+    /// others. If none is open, a call waits, and asks for another connection every 250 ms, or for all of them once an
+    /// attempt has failed.
     ///
-    /// Each call that the server rejects as *busy*, whose function panics or takes too long, or whose reply is late makes
-    /// the connection seem busier for a while: the first as by one call, ten as by 1,023 calls. One is forgiven each
-    /// second. So a server in trouble gets few calls until it recovers. A [retry](crate::Channel#retries) uses another
-    /// connection than the one that has rejected the call, if another is open.
+    /// A server in trouble gets few calls until it recovers. Each call that it rejects as *busy*, whose function panics
+    /// or takes too long, or whose reply is late adds to the load that the channel assumes: the first one call, ten of
+    /// them 1,023 calls. One of them is forgotten each second. A [retry](crate::Channel#retries) uses another open
+    /// connection than the one that rejected the call, if there is any.
     ///
-    /// [`connect`](Self::connect) makes one connection, to any of the addresses, and fails if no server answers. To start
-    /// without one, use [`connect_lazily`](Self::connect_lazily).
+    /// [`connect`](Self::connect) opens one connection, to any of the addresses, and fails if no server answers. To
+    /// start without a connection, use [`connect_lazily`](Self::connect_lazily).
     pub fn address(mut self, address: impl Into<Address>) -> Self {
         self.connector.targets.push(Target::Address(address.into()));
         self
     }
 
-    /// Sets the number of connections to each address. A connection is made when a call would use it.
+    /// Sets the number of connections to each address. A connection is opened when a call would use it.
     ///
     /// A name is resolved for each connection. If it has several addresses, a new connection goes to the one with the
-    /// fewest connections of this channel. So with as many connections as there are servers behind a name, calls spread
-    /// over all of them.
+    /// fewest connections of this channel. To spread calls over all servers behind a name, set at least their number.
     ///
-    /// Except with [`Multiplexed`](crate::framing::Multiplexed), a connection returns replies in the order of its requests,
-    /// so a slow request delays those after it on the same connection. Creating the channel returns an error for zero, and
-    /// for more than 65,536. Default: 1.
+    /// Except with [`Multiplexed`](crate::framing::Multiplexed), a slow request delays later ones on the same
+    /// connection. Creating the channel returns an error for zero, and for more than 65,536. Default: 1.
     pub fn connections(mut self, number: usize) -> Self {
         self.connections = number;
         self
@@ -184,42 +164,44 @@ impl<F: Framing> ChannelOptions<F> {
 
     /// Sets the timeouts and limits of each connection, and TLS. Default: [`ConnectOptions::new`].
     pub fn connect_options(mut self, options: ConnectOptions) -> Self {
-        self.connector.options = options;
+        self.connect_options = options;
         self
     }
 
-    /// Prepares each new connection before calls use it: logs in, or receives the greeting.
+    /// Sets a function that prepares each new connection before calls use it, for example to log in or receive the
+    /// greeting.
     ///
-    /// The function gets the connection, and returns it. It runs for each connection, so it clones what its future owns,
-    /// as in the example. It may take the [connect timeout](ConnectOptions::connect_timeout), in addition to connecting,
-    /// which has this timeout as well. A closure that is written outside of this call names the type of its parameter, as in
-    /// `|connection: Connection<Multiplexed>|`. Default: nothing.
+    /// The function takes the connection and returns it. It runs for each connection, so clone what its future owns, as
+    /// in the example. It may take the [connect timeout](ConnectOptions::connect_timeout), in addition to the time for
+    /// connecting. If you store the closure in a variable first, write the type of its parameter, as in `|connection:
+    /// Connection<Multiplexed>|`.
     ///
     /// # Errors
     ///
-    /// If the function returns an error, takes too long or panics, the connection is closed. While another connection of
-    /// the channel is open, calls use that. If none is, it depends on the error:
+    /// If the function returns an error, takes too long or panics, the connection is closed, and calls use another one.
+    /// If none is open, it depends on the error:
     ///
     /// | the function | calls |
     /// |---|---|
     /// | returns an error that [can be retried](crate::Error::is_retryable) or says that the connection was lost; takes too long | wait for the next attempt |
     /// | returns any other error, such as a rejected password; panics | return the error, until the [backoff](Self::backoff) has passed; then they wait for the next attempt |
     ///
-    /// With several connections, calls return the error when the last attempt of each connection has failed, and each
-    /// waits for its backoff. An attempt does not count while a server that has answered is gone for less than the longest
-    /// backoff: it probably restarts.
+    /// Convert the `Err` of a login with [`Error::other`](crate::Error::other), which belongs to the second row.
     ///
-    /// Turn the `Err` of a login into an error with [`Error::other`](crate::Error::other): it belongs to the second row.
+    /// With several connections, calls return the error when the last attempt of every connection has failed and waits
+    /// for its backoff. A failure does not count if the server has answered before and has been gone for less than the
+    /// longest backoff, because it is probably restarting.
     ///
-    /// The error that calls return has the kind of the function's error, such as [`Other`](crate::ErrorKind::Other) or
-    /// [`Rejected`](crate::ErrorKind::Rejected), and [`NotSent`](crate::Execution::NotSent), because their own requests
-    /// were not sent. Its text is *no connection*. Its [source](std::error::Error::source) names the server, and the
-    /// source of that is the function's error. [`connect`](Self::connect) returns the error that names the server.
-    /// [`ChannelState::last_error`](crate::client::ChannelState::last_error) has it in both cases.
+    /// Calls return an error with the kind of the function's error, such as [`Other`](crate::ErrorKind::Other) or
+    /// [`Rejected`](crate::ErrorKind::Rejected), the text *no connection*, and the execution
+    /// [`NotSent`](crate::Execution::NotSent), because their own requests were not sent. Its
+    /// [source](std::error::Error::source) names the server, and has the function's error as its source.
+    /// [`connect`](Self::connect) and [`ChannelState::last_error`](crate::client::ChannelState::last_error) return the
+    /// error that names the server.
     ///
     /// # Examples
     ///
-    /// The client of a [module of functions](crate::server_protocol) that reconnects, and logs in on each connection:
+    /// A client for a [module of functions](crate::server_protocol) that reconnects, and logs in on each connection:
     ///
     #[cfg_attr(feature = "json", doc = "```")]
     #[cfg_attr(not(feature = "json"), doc = "```ignore")]
@@ -274,42 +256,39 @@ impl<F: Framing> ChannelOptions<F> {
         self
     }
 
-    /// Limits how long each call takes, with all waits and retries. Default: `None`.
+    /// Sets how long each call may take, including all waits and retries. Default: `None`.
     ///
-    /// [`Channel::deadline`](crate::Channel::deadline) replaces it for single calls, and explains it. Creating the channel
+    /// [`Channel::deadline`](crate::Channel::deadline) has the details, and replaces it for single calls. Creating the channel
     /// returns an error for zero.
     pub fn deadline(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.deadline = clamped(limit);
         self
     }
 
-    /// Sets whether calls send their requests again, as the [table of `Channel`](crate::Channel#retries) says.
-    /// Default: `true`.
+    /// Sets whether the channel [retries](crate::Channel#retries) failed calls. Default: `true`.
     ///
-    /// `false` turns all of it off: no request is sent again or [hedged](crate::Channel::hedge), not even one that was
-    /// rejected, was lost before it was sent, or is [idempotent](crate::Channel::idempotent). Calls still wait for a
-    /// connection.
+    /// With `false`, no request is retried or [hedged](crate::Channel::hedge), even if it was rejected, was lost before it was
+    /// sent, or is [idempotent](crate::Channel::idempotent). Calls still wait for a connection.
     ///
-    /// The number of retries cannot be set. Those after a rejection or of idempotent calls are at most 100 at first, ten
-    /// more for each second, and a fifth of the calls that are answered: beyond that, a server that fails would get even more
-    /// load. *Going away* counts as well. So if a server restarts while hundreds of calls are in flight, and few were answered
-    /// before, the calls beyond 100 return the rejection.
+    /// Retries after a rejection, and those of idempotent calls, have a budget that cannot be set: 100 at first, ten more for
+    /// each second, and a fifth of the calls that are answered. More would add load to a server that fails. *Going away* counts
+    /// as well, so if a server restarts with hundreds of calls in flight and few were answered before, the calls beyond 100
+    /// return the rejection.
     ///
-    /// For its retries, the channel keeps each request that it has sent until the reply has arrived, even if the call
-    /// was dropped, or until 4 MiB of others were sent after it on its connection.
+    /// For retries, the channel keeps each request that it has sent until the reply has arrived, even if the call was dropped,
+    /// or until 4 MiB of others were sent after it on its connection.
     pub fn retries(mut self, enabled: bool) -> Self {
         self.retries = enabled;
         self
     }
 
-    /// Sets the wait before the second and before later attempts to connect. The wait begins with `min` and doubles with
-    /// each failed attempt, up to `max`. It is a random part of that, from a quarter to the whole, so that the clients of
-    /// a server that restarts do not all come back at the same time. It begins with `min` again after a connection on which
-    /// a call was answered, or an event or an item has come, or which has lasted for `max` without a call.
+    /// Sets the waits between attempts to connect. The wait begins with `min` and doubles with each failed attempt, up to `max`.
+    /// Each wait is a random part of that time, at least a quarter, so the clients of a restarted server do not all come back at
+    /// once. It begins with `min` again after a connection that received a reply, an event or an item, or that lasted for `max`
+    /// without a call.
     ///
-    /// For the same reason, the first attempt after the server has ended a connection waits from zero up to `min`, and at
-    /// most 1 s. Only calls of that time wait with it, if no other connection is open. A first connection, and one after the
-    /// channel has closed one that was idle or old, has no wait.
+    /// After the server has ended a connection, the first attempt waits for a random time up to `min`, at most 1 s. The first
+    /// connection of all, and one that replaces a connection that the channel closed as idle or old, does not wait.
     ///
     /// Creating the channel returns an error for zero, and if `min` is longer than `max`. Default: 100 ms and 10 s.
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
@@ -320,68 +299,66 @@ impl<F: Framing> ChannelOptions<F> {
         self
     }
 
-    /// Closes a connection on which no call was made for this time. The next call makes another.
+    /// Sets how long a connection may be without a call before the channel closes it. The next call opens another.
     ///
-    /// This time should be shorter than the server's [`idle_timeout`](crate::server::Server::idle_timeout), so that no
-    /// request is sent while the server closes the connection. The time is accurate to within one eighth. Creating the
-    /// channel returns an error for zero. Default: 4 minutes. `None` leaves it to the server.
+    /// Keep this shorter than the server's [`idle_timeout`](crate::server::Server::idle_timeout), so that no request is sent
+    /// while the server closes the connection. The time is accurate to within one eighth. Creating the channel returns an error
+    /// for zero. Default: 4 minutes. With `None`, only the server closes idle connections.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.connector.upkeep.idle_timeout = clamped(limit);
+        self.connector.idle_timeout = clamped(limit);
         self
     }
 
-    /// Sends a ping when nothing has been sent for this time, so that a balancer or a router between the two ends keeps
+    /// Sets the time without traffic to the server after which the channel sends a ping, so that load balancers and routers keep
     /// the connection.
     ///
-    /// A ping is a frame that the server skips. [`LengthPrefixed`] and `Multiplexed` have one; with other framings, this
-    /// setting does nothing. A ping is not a request: it extends neither [`idle_timeout`](Self::idle_timeout) nor the server's idle
-    /// timeout. To detect that a server is gone, use [`ConnectOptions::keepalive_timeout`]. It is on by default. With
-    /// pings, it is at least the [`reply_timeout`](ConnectOptions::reply_timeout). Without a reply timeout, pings keep it
-    /// from working: a server that is gone is found after about 15 minutes, or at the end of `idle_timeout`.
+    /// A ping is a frame that the server ignores. Only [`LengthPrefixed`] and `Multiplexed` have pings. A ping is not a request:
+    /// it extends neither [`idle_timeout`](Self::idle_timeout) nor the server's idle timeout.
+    ///
+    /// To detect a lost server, use [`ConnectOptions::keepalive_timeout`], which is on by default. With pings, it takes at least
+    /// the [`reply_timeout`](ConnectOptions::reply_timeout). If that is `None`, a lost server is detected only after about
+    /// 15 minutes, or at the end of `idle_timeout`.
     /// Creating the channel returns an error for zero. Default: `None`.
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.connector.upkeep.ping_interval = clamped(interval);
+        self.connector.ping_interval = clamped(interval);
         self
     }
 
-    /// Replaces each connection after this time, or up to a tenth earlier. So new servers behind a name get a share of
+    /// Sets the age at which a connection is replaced, or up to a tenth earlier. New servers behind a name then get a share of
     /// the connections.
     ///
-    /// The next connection is opened first, and calls use the old one meanwhile, so for a moment there are two. If the
-    /// attempt fails, the old one stays, and the attempt is repeated after the [backoff](Self::backoff). Then the calls in
-    /// flight on the old one are answered. New calls wait for these on a channel with one connection, and with two
-    /// [`connections`](Self::connections) or more, they use the others.
+    /// The channel opens the new connection first, while calls use the old one. If the attempt fails, the old one stays, and the
+    /// attempt is repeated after the [backoff](Self::backoff). Then the calls in flight on the old one are answered. New calls
+    /// meanwhile use the other [`connections`](Self::connections), or wait if there is only one.
     ///
-    /// A connection with a [streamed reply](crate::Channel::stream) is replaced once that has ended, because calls would
-    /// have to wait for its end. A connection without a call or an event during all of its time is closed, and the next
-    /// call makes another. Creating the channel returns an error for zero. Default: `None`.
+    /// A connection with a [streamed reply](crate::Channel::stream) is replaced once the stream has ended. A connection that had
+    /// no call and no event in all this time is closed, and the next call opens another. Creating the channel returns an error for zero. Default: `None`.
     pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.connector.upkeep.max_age = clamped(limit);
+        self.connector.max_age = clamped(limit);
         self
     }
 }
 
 impl<F: Framing> ChannelOptions<F> {
-    /// Creates the channel, and makes its first connection.
+    /// Creates the channel and opens its first connection.
     ///
-    /// The connection is to any of the addresses. They are tried in their order, the next one 250 ms after the one before,
-    /// or at once when that fails. The first connection is taken. Each attempt has the
-    /// [connect timeout](ConnectOptions::connect_timeout). To have no connection is an error only here: later, calls wait
-    /// for one.
+    /// The addresses are tried in order, each 250 ms after the one before, or as soon as that fails, and the first connection
+    /// wins. Each attempt may take the [connect timeout](ConnectOptions::connect_timeout). Only here is it an error if there is
+    /// no connection: later, calls wait for one.
     ///
     /// # Errors
     ///
-    /// If no address answers, the first error, or the first that another attempt would not mend, such as a rejected login: an
-    /// error of [`ConnectOptions::connect`], or of the function of [`on_connect`](Self::on_connect).
-    /// [`Setting`](crate::ErrorKind::Setting) for an invalid value.
+    /// Returns [`Setting`](crate::ErrorKind::Setting) if a value is invalid. If no address answers, returns an error of
+    /// [`ConnectOptions::connect`] or of the function of [`on_connect`](Self::on_connect): the first that another attempt would
+    /// not mend, such as a rejected login, or else the first of all.
     ///
     /// # Panics
     ///
-    /// As [`ConnectOptions::connect`] does.
+    /// Panics as [`ConnectOptions::connect`] does.
     ///
     /// # Cancel safety
     ///
-    /// Safe: dropping the future closes the connection.
+    /// Dropping the future closes the connection.
     pub async fn connect(self) -> Result<Channel<F>> {
         let number = self.connector.targets.len();
         let channel = self.connect_lazily()?;
@@ -393,65 +370,59 @@ impl<F: Framing> ChannelOptions<F> {
             failure = failure.take().filter(outranks).or(Some(error));
         };
         // The first connection to each address.
-        let firsts = channel.pool.subchannels.iter().take(number);
-        let firsts = firsts.filter_map(|it| Some((it, it.connector.as_ref()?)));
+        let firsts: Vec<&Arc<_>> = channel.pool.subchannels.iter().take(number).collect();
         let deadline = Instant::now() + MAX_TIMEOUT;
         let connected = race(
-            firsts.collect(),
+            firsts,
             deadline,
-            |(subchannel, connector)| async move {
-                let connection = connector.connect(subchannel.index).await?;
-                Ok((subchannel, connector, connection))
+            |subchannel| async move {
+                let connection = subchannel.connect().await?;
+                Ok((subchannel, connection))
             },
             failed,
         );
-        if let Some((subchannel, connector, connection)) = connected.await {
-            let driver = Driver::attach(subchannel, connection);
-            let (subchannel, connector) = (Arc::clone(subchannel), Arc::clone(connector));
-            Reconnector::new(subchannel, connector, Some(driver)).spawn();
+        if let Some((subchannel, connection)) = connected.await {
+            Reconnector::spawn(subchannel, Some(connection));
         } else if let Some(error) = failure {
             return Err(error);
         }
         Ok(channel)
     }
 
-    /// Creates the channel without a connection. The first call makes one.
+    /// Creates the channel without a connection. The first call opens one.
     ///
-    /// This method can be called outside of a runtime. If the runtime in which a connection was made ends, the next
-    /// call makes another one in its own runtime.
+    /// You can call this method outside of a runtime.
     ///
     /// # Errors
     ///
-    /// [`Setting`](crate::ErrorKind::Setting) for an invalid value, and [`Resolve`](crate::ErrorKind::Resolve) for an
-    /// invalid address.
+    /// Returns [`Setting`](crate::ErrorKind::Setting) if a value is invalid, and [`Resolve`](crate::ErrorKind::Resolve) if an
+    /// address is invalid.
     pub fn connect_lazily(mut self) -> Result<Channel<F>> {
         const {
             Channel::<F>::assert_framing();
         }
         self.check()?;
-        let connector = &mut self.connector;
         // Without pings in the framing, the interval does nothing.
-        if connector.upkeep.ping_interval.is_some() && F::has_notices(Side::Client) {
-            connector.options.keep_alive_with_pings();
+        if self.connector.ping_interval.is_some() && F::has_notices(Side::Client) {
+            self.connect_options.keep_alive_with_pings();
         }
-        let number = connector.targets.len() * self.connections;
-        let options = connector.options.clone();
-        let stats = ChannelStats::new(self.retries.then(RetryBudget::new));
-        let pool = Pool::new(number, options, stats, Some(&Arc::new(self.connector)));
-        let mut channel = Channel::over(pool);
-        channel.options.deadline = self.deadline;
+        let number = self.connector.targets.len() * self.connections;
+        let shared = Shared::new(self.connect_options, self.connector, self.retries);
+        let mut channel = Channel::over(Pool::new(number, shared));
+        channel.deadline = self.deadline;
         Ok(channel)
     }
 
     fn check(&self) -> Result<()> {
         let Connector {
-            options,
             targets,
-            upkeep,
             backoff,
+            idle_timeout,
+            ping_interval,
+            max_age,
             ..
         } = &self.connector;
-        options.check(F::MIN_MESSAGE_LEN)?;
+        self.connect_options.check(F::MIN_MESSAGE_LEN)?;
         for target in targets {
             if let Target::Address(address) = target {
                 address.check()?;
@@ -474,9 +445,9 @@ impl<F: Framing> ChannelOptions<F> {
             ("connections", self.connections == 0),
             ("deadline", is_zero(self.deadline)),
             ("backoff", backoff.min.is_zero() || backoff.max.is_zero()),
-            ("idle_timeout", is_zero(upkeep.idle_timeout)),
-            ("ping_interval", is_zero(upkeep.ping_interval)),
-            ("max_age", is_zero(upkeep.max_age)),
+            ("idle_timeout", is_zero(*idle_timeout)),
+            ("ping_interval", is_zero(*ping_interval)),
+            ("max_age", is_zero(*max_age)),
         ])
     }
 }
@@ -503,7 +474,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{ErrorKind, framing::Lines, panics::lock};
+    use crate::{ErrorKind, framing::Lines, panics::lock, sync::Mutex};
 
     /// Returns the keepalive timeout in seconds of a channel with pings.
     fn keepalive<F: Framing>() -> Option<u64> {
@@ -514,7 +485,7 @@ mod tests {
             .ping_interval(second)
             .connect_lazily()
             .expect("good options");
-        let limit = channel.pool.options.keepalive_timeout;
+        let limit = channel.pool.shared.options.keepalive_timeout;
         limit.map(|limit| limit.as_secs())
     }
 
@@ -529,9 +500,8 @@ mod tests {
     fn defaults_are_those_of_the_documentation() {
         let options = ChannelOptions::<Lines>::new("127.0.0.1:1");
         let connector = &options.connector;
-        let upkeep = &connector.upkeep;
-        assert_eq!(upkeep.idle_timeout, Some(Duration::from_mins(4)));
-        assert_eq!((upkeep.ping_interval, upkeep.max_age), (None, None));
+        assert_eq!(connector.idle_timeout, Some(Duration::from_mins(4)));
+        assert_eq!((connector.ping_interval, connector.max_age), (None, None));
         assert_eq!(connector.backoff.min, Duration::from_millis(100));
         assert_eq!(connector.backoff.max, Duration::from_secs(10));
         assert_eq!((options.connections, options.deadline), (1, None));

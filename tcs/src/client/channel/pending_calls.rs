@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, iter::successors, mem, task::Waker};
 
-use super::reply::{self, Reply};
+use super::reply::take_spare;
 use crate::{
     Error, Execution, Peer,
     buffer::Messages,
@@ -215,17 +215,17 @@ impl PendingCalls {
     /// Takes the result of a call, if there is one. Frees the slot, unless the reply is still to come.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
-    pub(super) fn take_result(&mut self, index: u32) -> Option<Result<Reply, Box<FailedCall>>> {
+    pub(super) fn take_result(&mut self, index: u32) -> Option<Result<Vec<u8>, Box<FailedCall>>> {
         let slot = self.slots.get_mut(index as usize)?;
         match slot.stage {
             Stage::Complete => {
-                let result = mem::replace(&mut slot.result, Ok(reply::take_spare()));
+                let result = mem::replace(&mut slot.result, Ok(take_spare()));
                 self.release(index);
-                Some(result.map(Reply))
+                Some(result)
             }
             Stage::Failed => {
                 slot.stage = Stage::Abandoned;
-                Some(mem::replace(&mut slot.result, Ok(Vec::new())).map(Reply))
+                Some(mem::replace(&mut slot.result, Ok(Vec::new())))
             }
             Stage::Pending | Stage::Abandoned => None,
         }
@@ -285,7 +285,7 @@ impl PendingCalls {
             return;
         };
         if let Err(failure) = result.and_then(|reply| slot.copy(reply, peer)) {
-            slot.fail(failure);
+            slot.set_failure(failure);
         }
     }
 
@@ -363,7 +363,7 @@ impl PendingCalls {
 
     /// Ends the wait of a call, whose reply is still to come. Returns `false` if nobody waits.
     #[cold]
-    pub(super) fn fail(
+    pub(super) fn end_wait(
         &mut self,
         index: u32,
         failure: Box<FailedCall>,
@@ -482,7 +482,7 @@ impl PendingCalls {
 
     /// Records that the request of a call is cancelled. The server has the time of a call to answer the cancel.
     #[cold]
-    pub(super) fn note_cancel(&mut self, index: u32) {
+    pub(super) fn record_cancel(&mut self, index: u32) {
         if let Some(slot) = self.slots.get_mut(index as usize) {
             slot.started = self.now;
         }
@@ -517,13 +517,13 @@ impl Slot {
     #[cold]
     fn end_wait(&mut self, failure: Box<FailedCall>, wakers: &mut Vec<Waker>) {
         self.stage = Stage::Failed;
-        self.fail(failure);
+        self.set_failure(failure);
         wakers.extend(self.waker.take());
     }
 
     /// Sets why there is no reply. The first reason is kept.
     #[cold]
-    fn fail(&mut self, failure: Box<FailedCall>) {
+    fn set_failure(&mut self, failure: Box<FailedCall>) {
         if self.result.is_ok() {
             self.result = Err(failure);
         }

@@ -5,25 +5,19 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use super::{
-    connector::Connector, stats::ChannelStats, subchannel::Subchannel, subchannel_state::Link,
+    reconnector::Reconnector, shared::Shared, subchannel::Subchannel, subchannel_state::Link,
 };
-use crate::{
-    Error, Peer, Result,
-    client::{deadline::PassedLimit, options::ConnectOptions},
-    framing::Framing,
-};
+use crate::{Error, Peer, Result, client::deadline::PassedLimit, framing::Framing};
 
 /// The connections of a channel, which all its clones share. Dropping the pool ends the tasks of the connections.
 pub(super) struct Pool<F: Framing> {
     pub(super) subchannels: Box<[Arc<Subchannel<F>>]>,
-    pub(super) stats: Arc<ChannelStats>,
+    pub(super) shared: Arc<Shared<F>>,
     /// Has one permit, which the first of the calls that wait for room holds. The others wait for it, in order.
     pub(super) turn: Semaphore,
-    /// The options of each connection.
-    pub(super) options: ConnectOptions,
     /// Returns `true` if a message is an event. For framings without notices. That of the first protocol applies to all.
     is_event: OnceLock<fn(&[u8]) -> bool>,
     /// The whole pool, which this one keeps alive if it has only the first connection.
@@ -31,27 +25,11 @@ pub(super) struct Pool<F: Framing> {
 }
 
 impl<F: Framing> Pool<F> {
-    /// Creates a pool of this many connections, which `connector` makes, if there is one.
-    pub(super) fn new(
-        number: usize,
-        options: ConnectOptions,
-        stats: ChannelStats,
-        connector: Option<&Arc<Connector<F>>>,
-    ) -> Self {
-        let (stats, room) = (Arc::new(stats), watch::Sender::default());
-        let subchannels = (0..number).map(|index| {
-            let (options, stats, room) = (options.clone(), Arc::clone(&stats), room.clone());
-            let subchannel = Subchannel::new(options, index, stats, room, connector.cloned());
-            Arc::new(subchannel)
-        });
-        Self {
-            subchannels: subchannels.collect(),
-            stats,
-            turn: Semaphore::new(1),
-            options,
-            is_event: OnceLock::new(),
-            whole: None,
-        }
+    /// Creates a pool of this many connections.
+    pub(super) fn new(number: usize, shared: Shared<F>) -> Self {
+        let shared = Arc::new(shared);
+        let new = |index| Arc::new(Subchannel::new(index, Arc::clone(&shared)));
+        Self::of((0..number).map(new).collect(), shared, None)
     }
 
     /// Returns a pool with the first connection of `whole`. Its calls have a queue of their own.
@@ -59,19 +37,27 @@ impl<F: Framing> Pool<F> {
         if let [_] = *whole.subchannels {
             return Arc::clone(whole);
         }
-        Arc::new(Self {
-            subchannels: whole.subchannels.iter().take(1).cloned().collect(),
-            stats: Arc::clone(&whole.stats),
+        let first = whole.subchannels.iter().take(1).cloned().collect();
+        Self::of(first, Arc::clone(&whole.shared), Some(Arc::clone(whole))).into()
+    }
+
+    fn of(
+        subchannels: Box<[Arc<Subchannel<F>>]>,
+        shared: Arc<Shared<F>>,
+        whole: Option<Arc<Self>>,
+    ) -> Self {
+        Self {
+            subchannels,
+            shared,
             turn: Semaphore::new(1),
-            options: whole.options.clone(),
             is_event: OnceLock::new(),
-            whole: Some(Arc::clone(whole)),
-        })
+            whole,
+        }
     }
 
     /// Sets how the protocol distinguishes events from replies. Each connection passes it on to the next one.
     #[cold]
-    pub(super) fn note_events(&self, is_event: fn(&[u8]) -> bool) {
+    pub(super) fn set_is_event(&self, is_event: fn(&[u8]) -> bool) {
         if self.is_event.get().is_none() {
             for subchannel in &self.subchannels {
                 subchannel.lock().framing.set_is_event(is_event);
@@ -101,26 +87,19 @@ impl<F: Framing> Pool<F> {
     /// to another address, because the server is slow or in trouble.
     #[cold]
     pub(super) fn choose_other(&self, index: usize) -> Option<&Arc<Subchannel<F>>> {
+        let connector = &self.shared.connector;
+        let rank = |other: &Subchannel<F>| {
+            let has_same_address = connector.have_same_address([index, other.index]);
+            (!other.has_room(), has_same_address, other.load())
+        };
         let others = self.subchannels.iter().filter(|it| it.index != index);
-        let open = others.filter_map(|other| {
-            let load = other.load()?;
-            let is_full = !other.lock().has_room(&other.options);
-            Some(((is_full, other.has_address_of(index), load), other))
-        });
-        open.min_by_key(|(rank, _)| *rank).map(|(_, best)| best)
+        let open = others.filter(|it| it.load().is_some());
+        open.min_by_key(|it| rank(it))
     }
 
-    /// Returns the least loaded connection that is open, and for which `is_fit` returns `true`.
-    pub(super) fn with_fewest_calls(
-        &self,
-        is_fit: impl Fn(&Subchannel<F>) -> bool,
-    ) -> Option<&Arc<Subchannel<F>>> {
-        let fit = self
-            .subchannels
-            .iter()
-            .filter(|subchannel| is_fit(subchannel));
-        let open = fit.filter_map(|subchannel| Some((subchannel.load()?, subchannel)));
-        open.min_by_key(|(load, _)| *load).map(|(_, least)| least)
+    /// Returns the least loaded connection that has room.
+    pub(super) fn choose_with_room(&self) -> Option<&Arc<Subchannel<F>>> {
+        least_loaded(self.subchannels.iter().filter(|it| it.has_room()))
     }
 
     /// Returns an error if calls need not wait: no attempt to connect is due, and one has failed for good.
@@ -159,42 +138,37 @@ impl<F: Framing> Pool<F> {
     /// Returns the less loaded connection of two that are chosen at random. If neither is open, returns the least loaded of
     /// all open connections.
     ///
-    /// Chosen connections that are not open connect meanwhile, so that later calls use them.
+    /// A chosen connection that is not open connects meanwhile, so that later calls use it.
     #[expect(
         clippy::indexing_slicing,
         reason = "both indices are less than the length"
     )]
-    fn with_fewer_calls<'a>(
-        &'a self,
-        connections: &'a [Arc<Subchannel<F>>],
-    ) -> &'a Arc<Subchannel<F>> {
-        let first = fastrand::usize(..connections.len());
-        let second = (first + fastrand::usize(1..connections.len())) % connections.len();
-        let (first, second) = (&connections[first], &connections[second]);
-        match (first.load(), second.load()) {
-            (Some(of_first), Some(of_second)) if of_second < of_first => second,
-            (Some(_), Some(_)) => first,
-            (Some(_), None) => {
-                second.connect_in_background();
-                first
-            }
-            (None, Some(_)) => {
-                first.connect_in_background();
-                second
-            }
-            (None, None) => {
-                if let Some(least) = self.with_fewest_calls(|_| true) {
-                    first.connect_in_background();
-                    return least;
-                }
-                // A connection for which a call can wait, if there is one.
-                iter::once(first)
-                    .chain(connections)
-                    .find(|subchannel| !subchannel.lock().link().is_backing_off())
-                    .unwrap_or(first)
-            }
+    fn with_fewer_calls<'a>(&self, many: &'a [Arc<Subchannel<F>>]) -> &'a Arc<Subchannel<F>> {
+        let first = fastrand::usize(..many.len());
+        let second = (first + fastrand::usize(1..many.len())) % many.len();
+        let chosen = [&many[first], &many[second]].map(|it| (it.load(), it));
+        let open = chosen.iter().filter(|(load, _)| load.is_some());
+        let open = open.min_by_key(|(load, _)| *load).map(|(_, least)| *least);
+        let least = open.or_else(|| least_loaded(many.iter()));
+        let Some(least) = least else {
+            // A connection for which a call can wait, if there is one.
+            let mut all = iter::once(&many[first]).chain(many);
+            let is_waited_for = |it: &&Arc<Subchannel<F>>| !it.lock().link().is_backing_off();
+            return all.find(is_waited_for).unwrap_or(&many[first]);
+        };
+        if let Some((_, closed)) = chosen.iter().find(|(load, _)| load.is_none()) {
+            Reconnector::request_in_background(closed);
         }
+        least
     }
+}
+
+/// Returns the least loaded of these connections that is open.
+fn least_loaded<'a, F: Framing>(
+    connections: impl Iterator<Item = &'a Arc<Subchannel<F>>>,
+) -> Option<&'a Arc<Subchannel<F>>> {
+    let open = connections.filter_map(|it| Some((it.load()?, it)));
+    open.min_by_key(|(load, _)| *load).map(|(_, least)| least)
 }
 
 impl<F: Framing> Drop for Pool<F> {

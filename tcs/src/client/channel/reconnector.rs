@@ -10,16 +10,13 @@ use tokio::{
 };
 use tracing::{Instrument as _, info_span};
 
-use super::{
-    connector::Connector, driver::Driver, subchannel::Subchannel, subchannel_state::Link,
-    upkeep::keep_up,
-};
+use super::{driver::Driver, subchannel::Subchannel, subchannel_state::Link, upkeep::keep_up};
 use crate::{
-    Error,
+    Error, Result,
     client::{connection::Connection, fault::Fault},
     framing::Framing,
-    panics::lock,
-    runtime::wait_until,
+    panics::{lock, wake_all},
+    runtime::{inside_runtime_with_clock, wait_until},
 };
 
 /// A connection that ends sooner without having worked counts as an attempt that has failed, so that a server that accepts
@@ -29,7 +26,6 @@ const MIN_LIFE: Duration = Duration::from_secs(1);
 /// Keeps a subchannel connected while it is used.
 pub(super) struct Reconnector<F: Framing> {
     subchannel: Arc<Subchannel<F>>,
-    connector: Arc<Connector<F>>,
     /// The driver of the next connection, if that is open. The driver is here, so that it never outlives this value.
     driver: Option<Driver<F>>,
     /// The number of attempts that have failed since a connection has worked.
@@ -41,26 +37,55 @@ pub(super) struct Reconnector<F: Framing> {
 }
 
 impl<F: Framing> Reconnector<F> {
-    /// Begins with the connection of `driver`, if there is one.
-    pub(super) const fn new(
-        subchannel: Arc<Subchannel<F>>,
-        connector: Arc<Connector<F>>,
-        driver: Option<Driver<F>>,
-    ) -> Self {
-        Self {
-            subchannel,
-            connector,
-            driver,
+    /// Requests a connection, though no call waits for it.
+    pub(super) fn request_in_background(subchannel: &Arc<Subchannel<F>>) {
+        // Without a runtime, no connection is made, and the caller uses another one.
+        drop(Self::request(subchannel, "call()"));
+    }
+
+    /// Requests a connection for the method `called`, if there is none: wakes the task that makes it, and starts the
+    /// task if that does not run.
+    pub(super) fn request(subchannel: &Arc<Subchannel<F>>, called: &'static str) -> Result<()> {
+        if !subchannel.shared.connector.reconnects() {
+            return Ok(());
+        }
+        let mut state = subchannel.lock();
+        state.is_requested = !state.link().is_connected();
+        let mut is_off = state.link().is_off();
+        if is_off {
+            // Without the lock, because a panic hook is the user's code.
+            drop(state);
+            inside_runtime_with_clock(called)?;
+            state = subchannel.lock();
+            is_off = state.link().is_off();
+        }
+        if is_off {
+            state.set_link(Link::Disconnected(None));
+        }
+        drop(state);
+        if is_off && Self::spawn(subchannel, None).is_finished() {
+            // A runtime that ends has dropped the task.
+            return Err(Error::outside_runtime(called, ""));
+        }
+        subchannel.wanted.notify_one();
+        Ok(())
+    }
+
+    /// Spawns a task that serves the channel until its last clone is dropped. It begins with `connection`, if there is one.
+    pub(super) fn spawn(
+        subchannel: &Arc<Subchannel<F>>,
+        connection: Option<Connection<F>>,
+    ) -> JoinHandle<()> {
+        let server = subchannel.shared.connector.server(subchannel.index);
+        let reconnector = Self {
+            subchannel: Arc::clone(subchannel),
+            driver: connection.map(|it| Driver::attach(subchannel, it)),
             failures: 0,
             wait: Duration::ZERO,
             lost_at: None,
-        }
-    }
-
-    /// Spawns a task that serves the channel until its last clone is dropped.
-    pub(super) fn spawn(self) -> JoinHandle<()> {
-        let span = info_span!(parent: None, "channel", server = self.connector.server(self.subchannel.index));
-        tokio::spawn(self.run().instrument(span))
+        };
+        let span = info_span!(parent: None, "channel", server);
+        tokio::spawn(reconnector.run().instrument(span))
     }
 
     async fn run(mut self) {
@@ -81,7 +106,7 @@ impl<F: Framing> Reconnector<F> {
 
     /// Waits until a call needs a connection, and opens one. Returns `None` if no call ever will.
     async fn next_connection(&mut self) -> Option<Connection<F>> {
-        let (subchannel, connector) = (Arc::clone(&self.subchannel), Arc::clone(&self.connector));
+        let subchannel = Arc::clone(&self.subchannel);
         let is_released = || subchannel.lock().link().is_released();
         loop {
             let wait = take(&mut self.wait);
@@ -100,14 +125,14 @@ impl<F: Framing> Reconnector<F> {
             if is_released() {
                 return None;
             }
-            if unwanted_since.elapsed() >= connector.backoff.max {
+            if unwanted_since.elapsed() >= subchannel.shared.connector.backoff.max {
                 // What failed so long ago is not why there is no connection.
                 let former = subchannel.lock().set_link(Link::Disconnected(None));
                 drop(former);
             }
             let connected = tokio::select! {
                 biased;
-                connected = connector.connect(subchannel.index) => connected,
+                connected = subchannel.connect() => connected,
                 () = wait_until(&subchannel.wanted, is_released) => return None,
             };
             match connected {
@@ -120,7 +145,8 @@ impl<F: Framing> Reconnector<F> {
 
     /// Records that an attempt has failed, and how long the next one waits.
     fn back_off(&mut self, error: Error) {
-        let (subchannel, backoff) = (&self.subchannel, self.connector.backoff);
+        let subchannel = &self.subchannel;
+        let backoff = subchannel.shared.connector.backoff;
         self.failures = self.failures.saturating_add(1);
         self.wait = backoff.after(self.failures);
         let error = Arc::new(error);
@@ -129,7 +155,7 @@ impl<F: Framing> Reconnector<F> {
         } else {
             tracing::debug!(error = ?error, failures = self.failures, "cannot connect");
         }
-        subchannel.stats.record_failed_connect(&error);
+        subchannel.shared.stats.record_failed_connect(&error);
         let is_restarting = self.lost_at.is_some_and(|at| at.elapsed() < backoff.max);
         subchannel.set_link(if is_restarting && !error.is_permanent() {
             // Calls wait for this connection, though all other connections may have failed.
@@ -142,11 +168,8 @@ impl<F: Framing> Reconnector<F> {
     /// Serves calls over a connection until it ends. Returns the connection that replaces it, if that was opened
     /// before.
     async fn drive(&mut self, mut driver: Driver<F>) -> Option<Connection<F>> {
-        let Self {
-            subchannel,
-            connector,
-            ..
-        } = self;
+        let subchannel = &self.subchannel;
+        let connector = &subchannel.shared.connector;
         let (peer, start) = (subchannel.peer(), Instant::now());
         if self.failures > 0 {
             tracing::info!(%peer, failures = self.failures, "connected again");
@@ -154,7 +177,7 @@ impl<F: Framing> Reconnector<F> {
             tracing::debug!(%peer, "connected");
         }
         let mut replacement = None;
-        let upkeep = keep_up(subchannel, connector, &mut replacement);
+        let upkeep = keep_up(subchannel, &mut replacement);
         let fault = driver.serve(upkeep).await;
         let was_idle = driver.is_idle();
         let error = fault.later_error(&peer);
@@ -180,7 +203,7 @@ impl<F: Framing> Reconnector<F> {
             tracing::debug!(%peer, reason = %error, "disconnected");
         } else {
             tracing::info!(%peer, reason = %error, "connection lost with calls in flight");
-            subchannel.stats.record_loss(error);
+            subchannel.shared.stats.record_loss(error);
         }
         replacement
     }
@@ -192,7 +215,9 @@ impl<F: Framing> Drop for Reconnector<F> {
         // There is a driver if the task has never run. It is dropped first, because it sets the link as well.
         self.driver = None;
         self.subchannel.set_link(Link::Off);
-        self.subchannel.subscribers.wake();
+        // They connect in their own runtime.
+        let wakers: Vec<_> = self.subchannel.lock().subscribers.wakers().collect();
+        wake_all(wakers);
     }
 }
 
@@ -242,8 +267,7 @@ mod tests {
         let channel: Channel = runtime().block_on(echo().connect()).expect("it accepts");
         assert_eq!(channel.state().connected, 0);
         let called = runtime().block_on(channel.reply_to_bytes(false, b"x"));
-        let (reply, _) = called.expect("a reply");
-        assert_eq!(reply.0, b"x");
+        assert_eq!(called.expect("a reply").bytes, b"x");
     }
 
     enum Pushing {}
@@ -304,7 +328,7 @@ mod tests {
             let options = options.connect_options(limits);
             let channel = options.connect().await.expect("it accepts");
             let called = channel.reply_to_bytes(false, b"x").await;
-            assert_eq!(called.expect("a reply").0.0, b"x");
+            assert_eq!(called.expect("a reply").bytes, b"x");
             sleep(Duration::from_secs(idle)).await;
             let called = channel.reply_to_bytes(false, b"x").await;
             let error = called.map(drop).expect_err("it does not connect");

@@ -8,11 +8,10 @@ use tokio::time::{Instant, sleep};
 use super::{
     Channel,
     backoff::wait_before_retry,
-    budget::Withdrawal,
-    call::{Call, Origin, RequestParams},
+    call::{Call, Request},
     pending_calls::FailedCall,
     reply::Reply,
-    stats::{ChannelStats, Start},
+    shared::Shared,
 };
 use crate::{
     Error, Execution, Result,
@@ -21,63 +20,67 @@ use crate::{
         options::MAX_TIMEOUT,
     },
     framing::Framing,
+    panics::lock,
     runtime::poll_once,
 };
 
 impl<F: Framing> Channel<F> {
     /// The slow path of [`round_trip`](Self::round_trip): waits for room, retries, and hedges. Begins with the encoded
     /// request, or with the retry of one that has failed. Sends a request again if that is certainly harmless.
+    ///
+    /// A failure comes with the index of its connection.
     #[cold]
-    pub(super) async fn round_trip_with_retries<'c>(
-        &'c self,
+    pub(super) async fn round_trip_with_retries(
+        &self,
         has_greeting: bool,
         mut request: Vec<u8>,
-        mut failure: Option<(Origin<'c, F>, Box<FailedCall>)>,
-        start: Start,
-    ) -> Result<(Reply, Origin<'c, F>)> {
-        let stats = &*self.pool.stats;
+        mut failure: Option<(usize, Box<FailedCall>)>,
+        start: Option<std::time::Instant>,
+    ) -> Result<Reply<'_, F>> {
+        let shared = &*self.pool.shared;
         let deadline = match failure {
             // The request was sent without a deadline, and gets none now: otherwise, an answer could become an error
             // that denies it.
             Some(_) => None,
             None => self.begin_deadline()?,
         };
-        let params = RequestParams {
-            deadline: deadline.map(|it| it.at),
-            has_greeting,
-            ..RequestParams::default()
-        };
-        let mut retries = Retries::default();
+        let mut retries = Retries::new(shared);
         let mut failed_at = None;
         loop {
-            if let Some((origin, failure)) = failure.take() {
-                failed_at = Some(origin.subchannel.index);
-                let is_idempotent = self.options.is_idempotent;
+            if let Some((index, failure)) = failure.take() {
+                failed_at = Some(index);
+                let is_idempotent = self.is_idempotent;
                 retries.record(&failure.error);
-                let next = retries.next(origin, *failure, is_idempotent, deadline);
+                let next = retries.next(*failure, is_idempotent, deadline);
                 let next = next.await;
-                request = next.map_err(|error| retries.error(stats, error))?;
+                request = next.map_err(|error| retries.error(error))?;
             }
             let other = failed_at.and_then(|index| self.pool.choose_other(index));
             let chosen = other.unwrap_or_else(|| self.pool.choose_for_call());
-            let queued = self.wait_for_room(chosen, params, &request, deadline);
-            let (mut call, _) = queued.await.map_err(|error| retries.error(stats, error))?;
-            retries.note_sent(stats);
+            let sent = Request {
+                bytes: &request,
+                has_greeting,
+                has_items: false,
+                deadline,
+            };
+            let queued = self.wait_for_room(chosen, &sent);
+            let (mut call, _) = queued.await.map_err(|error| retries.error(error))?;
+            retries.record_sent();
             let reply = tokio::select! {
                 // A reply at the moment of the deadline is returned.
                 biased;
-                reply = self.first_reply(&mut call, params, &request, &mut retries) => reply,
+                reply = self.first_reply(&mut call, &sent, &mut retries) => reply,
                 late = wait_until_late(deadline) => {
-                    let error = Error::reply_timed_out(&call.origin.peer(), late);
+                    let error = Error::reply_timed_out(&call.peer(), late);
                     Err(FailedCall::without_retry(error).into())
                 }
             };
             match reply {
                 Ok(reply) => {
-                    stats.record_answer(start);
-                    return Ok((reply, call.origin));
+                    shared.stats.record_answer(start);
+                    return Ok(reply);
                 }
-                Err(error) => failure = Some((call.origin, error)),
+                Err(error) => failure = Some((call.subchannel.index, error)),
             }
         }
     }
@@ -88,12 +91,11 @@ impl<F: Framing> Channel<F> {
     async fn first_reply<'c>(
         &'c self,
         call: &mut Call<'c, F>,
-        params: RequestParams,
-        request: &[u8],
-        retries: &mut Retries<'_>,
-    ) -> Result<Reply, Box<FailedCall>> {
+        request: &Request<'_>,
+        retries: &mut Retries<'_, F>,
+    ) -> Result<Reply<'c, F>, Box<FailedCall>> {
         // A hedge sends a second frame, so frames must not depend on each other.
-        let delay = match self.options.hedge_delay() {
+        let delay = match self.hedge_delay() {
             Some(delay) if F::HAS_INDEPENDENT_FRAMES => delay,
             _ => return call.reply().await,
         };
@@ -102,8 +104,7 @@ impl<F: Framing> Channel<F> {
             reply = call.reply() => return reply,
             () = sleep(delay.min(MAX_TIMEOUT)) => {}
         }
-        let Some(mut other) = poll_once(|cx| self.send_hedge(cx, call, params, request)).await
-        else {
+        let Some(mut other) = poll_once(|cx| self.send_hedge(cx, call, request)).await else {
             return call.reply().await;
         };
         retries.is_unknown = true;
@@ -131,31 +132,38 @@ impl<F: Framing> Channel<F> {
         &self,
         cx: &Context<'_>,
         first: &Call<'_, F>,
-        params: RequestParams,
-        request: &[u8],
+        request: &Request<'_>,
     ) -> Option<Call<'_, F>> {
-        if params.deadline.is_some_and(|it| Instant::now() >= it) {
+        if request.deadline.is_some_and(|it| it.passed().is_some()) {
             return None;
         }
-        let stats = &self.pool.stats;
-        let subchannel = self.pool.choose_other(first.origin.subchannel.index)?;
-        if subchannel.is_room_awaited() {
+        let subchannel = self.pool.choose_other(first.subchannel.index)?;
+        if subchannel.shared.is_room_awaited() {
             return None;
         }
-        let retry = stats.withdraw()?;
-        let second = Call::try_queue(subchannel, cx.waker(), params, request).ok()??;
-        retry.spend();
-        stats.record_retry();
+        let mut retry = Retries::new(&subchannel.shared);
+        if !retry.withdraw() {
+            return None;
+        }
+        let second = Call::try_queue(subchannel, cx.waker(), request).ok()??;
+        retry.count += 1;
+        retry.record_sent();
         Some(second)
+    }
+
+    /// Returns when the request is sent a second time. Only the request of an idempotent call is.
+    #[inline]
+    pub(super) fn hedge_delay(&self) -> Option<Duration> {
+        self.hedge_after.filter(|_| self.is_idempotent)
     }
 }
 
 /// The retries of one call.
-#[derive(Default)]
-struct Retries<'c> {
+struct Retries<'c, F: Framing> {
+    shared: &'c Shared<F>,
     count: u32,
-    /// The retry that is taken out of the budget, until its request is sent.
-    withdrawal: Option<Withdrawal<'c>>,
+    /// Whether a retry is taken out of the budget, and its request not sent yet.
+    has_withdrawn: bool,
     /// When the last retry may begin.
     end: Option<Instant>,
     /// Whether an earlier attempt, or the other request of a hedge, may have been executed.
@@ -164,15 +172,30 @@ struct Retries<'c> {
     was_rejected: bool,
 }
 
-impl<'c> Retries<'c> {
+impl<'c, F: Framing> Retries<'c, F> {
+    const fn new(shared: &'c Shared<F>) -> Self {
+        Self {
+            shared,
+            count: 0,
+            has_withdrawn: false,
+            end: None,
+            is_unknown: false,
+            was_rejected: false,
+        }
+    }
+
+    /// Takes a retry out of the budget. Dropping this value before it is sent puts it back.
+    fn withdraw(&mut self) -> bool {
+        self.has_withdrawn = self.shared.withdraw_retry();
+        self.has_withdrawn
+    }
+
     /// Records that the request was sent, or sent again.
-    fn note_sent(&mut self, stats: &ChannelStats) {
+    fn record_sent(&mut self) {
         if self.count > 0 {
-            stats.record_retry();
+            self.shared.stats.record_retry();
         }
-        if let Some(withdrawal) = self.withdrawal.take() {
-            withdrawal.spend();
-        }
+        self.has_withdrawn = false;
     }
 
     /// Records how an attempt has failed.
@@ -182,8 +205,8 @@ impl<'c> Retries<'c> {
     }
 
     /// Returns the error of the call. `error` is the error of the last attempt.
-    fn error(&self, stats: &ChannelStats, error: Error) -> Error {
-        stats.count_failure();
+    fn error(&self, error: Error) -> Error {
+        self.shared.stats.record_failure();
         match error.execution() {
             Execution::NotSent | Execution::NotExecuted if self.is_unknown => {
                 error.with_execution(Execution::Unknown)
@@ -193,17 +216,15 @@ impl<'c> Retries<'c> {
         }
     }
 
-    /// Waits until a request that has failed at `origin` may be sent again, and returns it. Returns the error if it may
+    /// Waits until a request that has failed may be sent again, and returns it. Returns the error if it may
     /// not, by whether the request can have been executed.
-    async fn next<F: Framing>(
+    async fn next(
         &mut self,
-        origin: Origin<'c, F>,
         failure: FailedCall,
         is_idempotent: bool,
         deadline: Option<CallDeadline>,
     ) -> Result<Vec<u8>> {
         let FailedCall { error, request } = failure;
-        let Origin { subchannel, .. } = origin;
         let Some(request) = request else {
             return Err(error);
         };
@@ -219,15 +240,14 @@ impl<'c> Retries<'c> {
             Duration::ZERO
         };
         let now = Instant::now();
-        let limit = subchannel.options.reply_timeout.unwrap_or(MAX_TIMEOUT);
+        let limit = self.shared.options.reply_timeout.unwrap_or(MAX_TIMEOUT);
         let end = *self.end.get_or_insert(now + limit.min(MAX_TIMEOUT));
         let is_late = deadline.is_some_and(|it| it.passed().is_some());
         if now + wait >= end || is_late {
             return Err(error);
         }
         if is_load {
-            self.withdrawal = subchannel.stats.withdraw();
-            if self.withdrawal.is_none() {
+            if !self.withdraw() {
                 return Err(error.beyond_budget());
             }
             tokio::select! {
@@ -240,5 +260,13 @@ impl<'c> Retries<'c> {
         }
         self.count += 1;
         Ok(request)
+    }
+}
+
+impl<F: Framing> Drop for Retries<'_, F> {
+    fn drop(&mut self) {
+        if let Some(budget) = self.shared.budget.as_ref().filter(|_| self.has_withdrawn) {
+            lock(budget).put_back();
+        }
     }
 }

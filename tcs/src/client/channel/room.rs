@@ -6,7 +6,8 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Channel,
-    call::{Call, RequestParams},
+    call::{Call, Request},
+    reconnector::Reconnector,
     subchannel::Subchannel,
 };
 use crate::{
@@ -27,28 +28,28 @@ impl<F: Framing> Channel<F> {
     pub(super) async fn wait_for_room<'s>(
         &'s self,
         chosen: &'s Arc<Subchannel<F>>,
-        params: RequestParams,
-        request: &[u8],
-        deadline: Option<CallDeadline>,
+        request: &Request<'_>,
     ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
-        if !chosen.is_room_awaited()
-            && let Some(call) = queue(chosen, params, request).await?
+        if !self.pool.shared.is_room_awaited()
+            && let Some(call) = queue(chosen, request).await?
         {
             return Ok((call, chosen));
         }
         // Before there is a timer: outside of a runtime, this is an error.
         self.pool.check_attempts()?;
-        chosen.request_connection("call()")?;
-        let timeout = chosen.options.reply_timeout.map(|limit| CallDeadline {
+        Reconnector::request(chosen, "call()")?;
+        let limit = self.pool.shared.options.reply_timeout;
+        let timeout = limit.map(|limit| CallDeadline {
             at: Instant::now() + limit.min(MAX_TIMEOUT),
             late: PassedLimit::reply_timeout(limit),
         });
-        let earlier = deadline.into_iter().chain(timeout).min_by_key(|it| it.at);
+        let limits = request.deadline.into_iter().chain(timeout);
+        let earlier = limits.min_by_key(|it| it.at);
         tokio::select! {
             // If there is room at the moment of the deadline, nothing is sent any more.
             biased;
             late = wait_until_late(earlier) => Err(self.pool.no_room(late)),
-            call = self.queue_in_turn(chosen, params, request) => call,
+            call = self.queue_in_turn(chosen, request) => call,
         }
     }
 
@@ -59,35 +60,32 @@ impl<F: Framing> Channel<F> {
     async fn queue_in_turn<'s>(
         &'s self,
         chosen: &'s Arc<Subchannel<F>>,
-        params: RequestParams,
-        request: &[u8],
+        request: &Request<'_>,
     ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
         let pool = &self.pool;
-        let mut room = chosen.room.subscribe();
+        let mut room = pool.shared.room.subscribe();
         // When the permit is dropped, the next call is the first, and looks for room as well.
         let _first = pool.turn.acquire().await;
         // How many connections there are beside the chosen one, and how many of them are requested.
-        let others = match chosen.connector {
-            Some(_) => pool.subchannels.len() - 1,
-            None => 0,
-        };
-        let mut asked = if chosen.lock().link().is_backing_off() {
-            others
+        let others = if pool.shared.connector.reconnects() {
+            pool.subchannels.len() - 1
         } else {
             0
         };
+        let has_failed = chosen.lock().link().is_backing_off();
+        let mut asked = if has_failed { others } else { 0 };
         loop {
             room.mark_unchanged();
-            let open = pool.with_fewest_calls(|it| it.lock().has_room(&it.options));
+            let open = pool.choose_with_room();
             let subchannel = open.unwrap_or(chosen);
-            if let Some(call) = queue(subchannel, params, request).await? {
+            if let Some(call) = queue(subchannel, request).await? {
                 return Ok((call, subchannel));
             }
             pool.check_attempts()?;
-            chosen.request_connection("call()")?;
+            Reconnector::request(chosen, "call()")?;
             let after_chosen = pool.subchannels.iter().cycle().skip(chosen.index + 1);
             for other in after_chosen.take(asked) {
-                other.connect_in_background();
+                Reconnector::request_in_background(other);
             }
             // There is no error: the connections have the sender.
             let changed = async { drop(room.changed().await) };
@@ -105,8 +103,7 @@ impl<F: Framing> Channel<F> {
 /// Queues the request at a connection, if that has room.
 async fn queue<'s, F: Framing>(
     subchannel: &'s Subchannel<F>,
-    params: RequestParams,
-    request: &[u8],
+    request: &Request<'_>,
 ) -> Result<Option<Call<'s, F>>> {
-    poll_once(|cx: &mut Context<'_>| Call::try_queue(subchannel, cx.waker(), params, request)).await
+    poll_once(|cx: &mut Context<'_>| Call::try_queue(subchannel, cx.waker(), request)).await
 }

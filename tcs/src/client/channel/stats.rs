@@ -5,26 +5,23 @@
     expect(clippy::unused_self, unused_variables, reason = "metrics use them")
 )]
 
-#[cfg(feature = "metrics")]
-use std::time::Instant;
-use std::{mem::swap, sync::Arc};
+use std::{mem::swap, sync::Arc, time::Instant};
 
 use tokio::sync::watch;
 
-use super::budget::{RetryBudget, Withdrawal};
 #[cfg(feature = "metrics")]
 use super::metrics::Metrics;
 use crate::{Error, panics::contain};
 
-/// The connections of a [`Channel`](crate::Channel), from [`Channel::state`](crate::Channel::state).
+/// The state of the connections of a [`Channel`](crate::Channel), from [`Channel::state`](crate::Channel::state).
 ///
-/// The numbers are for all connections to all addresses together. Except `connected`, they are totals since the
-/// channel was created.
+/// The numbers cover all connections to all addresses. Except `connected`, they are totals since the channel was
+/// created.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ChannelState {
-    /// The number of connections that are open now. The number is also 0 if no call has needed a connection yet, or if
-    /// all were idle.
+    /// The number of open connections. It is also 0 if no call has needed a connection yet, or if all were closed as
+    /// idle.
     pub connected: usize,
     /// The number of connections that were made.
     pub connects: u64,
@@ -35,58 +32,27 @@ pub struct ChannelState {
     pub failed_attempts: u64,
     /// The number of times that a request was sent again, or a second time by a [hedge](crate::Channel::hedge).
     pub retries: u64,
-    /// The number of times that the [budget](crate::Channel#retries) had no retry left. The call then returned its error,
-    /// whose text says so, or went on without its hedge.
+    /// The number of times that the [budget](crate::Channel#retries) had no retry left. The call then returned its
+    /// error, whose text says so, or continued without its hedge.
     pub retries_refused: u64,
-    /// Why the last attempt to connect has failed, or the last connection was lost. It stays when a later attempt
+    /// Why the last attempt to connect failed, or the last connection was lost. It remains when a later attempt
     /// succeeds: [`connected`](Self::connected) says whether there is a connection.
     pub last_error: Option<Arc<Error>>,
 }
 
-/// When a call began. Only metrics need it.
-#[derive(Clone, Copy)]
-pub(super) struct Start(#[cfg(feature = "metrics")] Instant);
-
-impl Start {
-    #[inline]
-    pub(super) fn now() -> Self {
-        Self(
-            #[cfg(feature = "metrics")]
-            Instant::now(),
-        )
-    }
-}
-
-/// The numbers of a channel: its state, its metrics, and how many retries it has left.
+/// The numbers of a channel: its state, and its metrics.
+#[derive(Default)]
 pub(super) struct ChannelStats {
     state: watch::Sender<ChannelState>,
     #[cfg(feature = "metrics")]
     metrics: Metrics,
-    /// Limits the retries, if there are any.
-    budget: Option<RetryBudget>,
 }
 
 impl ChannelStats {
-    pub(super) fn new(budget: Option<RetryBudget>) -> Self {
-        Self {
-            state: watch::Sender::new(ChannelState::default()),
-            #[cfg(feature = "metrics")]
-            metrics: Metrics::new(),
-            budget,
-        }
-    }
-
-    pub(super) const fn budget(&self) -> Option<&RetryBudget> {
-        self.budget.as_ref()
-    }
-
-    /// Takes a retry out of the budget, if there is a budget. If there is no retry left, records that.
-    pub(super) fn withdraw(&self) -> Option<Withdrawal<'_>> {
-        let retry = self.budget()?.withdraw();
-        if retry.is_none() {
-            self.modify(|state| state.retries_refused += 1);
-        }
-        retry
+    /// Returns when a call begins, if metrics need it.
+    #[inline]
+    pub(super) fn call_start() -> Option<Instant> {
+        cfg!(feature = "metrics").then(Instant::now)
     }
 
     /// Changes the state, and wakes those who watch it.
@@ -100,17 +66,17 @@ impl ChannelStats {
 
     /// Records a call that began at `start` and was answered.
     #[inline]
-    pub(super) fn record_answer(&self, start: Start) {
+    pub(super) fn record_answer(&self, start: Option<Instant>) {
         #[cfg(feature = "metrics")]
-        {
+        if let Some(start) = start {
             self.metrics.answered.increment(1);
-            self.metrics.duration.record(start.0.elapsed());
+            self.metrics.duration.record(start.elapsed());
         }
     }
 
     /// Records a call that has failed.
     #[cold]
-    pub(super) fn count_failure(&self) {
+    pub(super) fn record_failure(&self) {
         #[cfg(feature = "metrics")]
         self.metrics.failed.increment(1);
     }
@@ -138,6 +104,11 @@ impl ChannelStats {
         #[cfg(feature = "metrics")]
         self.metrics.retries.increment(1);
         self.modify(|state| state.retries += 1);
+    }
+
+    /// Records that the budget had no retry left.
+    pub(super) fn record_refused_retry(&self) {
+        self.modify(|state| state.retries_refused += 1);
     }
 
     /// Records an attempt that has failed.

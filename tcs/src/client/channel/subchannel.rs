@@ -2,68 +2,54 @@
 
 use std::{mem::replace, panic::catch_unwind, sync::Arc, task::Waker, thread::panicking};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::{
-    connector::Connector,
-    health::is_server_failure,
+    load::is_server_failure,
     pending_calls::{FailedCall, PendingCall},
-    reconnector::Reconnector,
-    stats::ChannelStats,
+    shared::Shared,
     subchannel_state::{Link, SubchannelState},
-    subscribers::{Subscriber, Subscribers},
+    subscribers::Subscriber,
 };
 use crate::{
     Error, Peer, Result,
     client::{
-        connection::Connection, fault::Fault, options::ConnectOptions, requests::RequestQueue,
-        requests::payload, wire::Wire,
+        connection::Connection,
+        fault::Fault,
+        requests::{RequestQueue, payload},
+        wire::Wire,
     },
     framing::Framing,
     panics::{Payload, contain, lock, panic_text},
-    runtime::inside_runtime_with_clock,
     sync::{Mutex, MutexGuard},
 };
 
 /// A connection of a channel, or the place of the next one, which its callers share with the task that connects.
 pub(super) struct Subchannel<F: Framing> {
-    pub(super) options: ConnectOptions,
     /// The index of the connection in its channel.
     pub(super) index: usize,
-    /// Makes the next connection. Without it, the channel ends with its connection.
-    pub(super) connector: Option<Arc<Connector<F>>>,
-    /// The numbers of the channel, for all its connections.
-    pub(super) stats: Arc<ChannelStats>,
-    /// Whether each request is kept until its reply, so that it can be sent again.
-    pub(super) keeps_requests: bool,
-    /// Notifies the calls that wait for room that a connection of the channel may have it. All connections share it.
-    pub(super) room: watch::Sender<()>,
+    pub(super) shared: Arc<Shared<F>>,
     /// Notifies the task that connects that a connection is wanted, or that none ever will be.
     pub(super) wanted: Notify,
-    /// The receivers of events.
-    pub(super) subscribers: Subscribers,
     state: Mutex<SubchannelState<F>>,
 }
 
 impl<F: Framing> Subchannel<F> {
-    pub(super) fn new(
-        options: ConnectOptions,
-        index: usize,
-        stats: Arc<ChannelStats>,
-        room: watch::Sender<()>,
-        connector: Option<Arc<Connector<F>>>,
-    ) -> Self {
+    pub(super) fn new(index: usize, shared: Arc<Shared<F>>) -> Self {
         Self {
-            state: Mutex::new(SubchannelState::new(&options)),
-            options,
+            state: Mutex::new(SubchannelState::new(&shared.options)),
             index,
-            keeps_requests: F::HAS_INDEPENDENT_FRAMES && stats.budget().is_some(),
-            stats,
-            connector,
-            room,
+            shared,
             wanted: Notify::new(),
-            subscribers: Subscribers::default(),
         }
+    }
+
+    /// Opens the next connection.
+    pub(super) async fn connect(&self) -> Result<Connection<F>> {
+        let Shared {
+            options, connector, ..
+        } = &*self.shared;
+        connector.connect(options, self.index).await
     }
 
     /// Lets callers send their requests over `connection`. Returns its wire, for the driver, which also wakes `wakers`.
@@ -87,43 +73,42 @@ impl<F: Framing> Subchannel<F> {
         state.queue = RequestQueue::new(wire.requests.end_offset());
         let link = state.set_link(Link::Connected { is_greeted });
         let former = state.set_peer(peer);
+        state.subscribers.record_connected(generation, wakers);
         self.unlock_and_offer_room(state);
         // Dropped without the lock: both may hold values of the user's types.
         drop((link, former, former_framing));
-        if let Some(connector) = &self.connector {
-            // After the link, because calls that wait for other connections look at it then.
-            lock(&connector.address_stats).add(addr);
-        }
-        self.stats.record_connected();
-        self.subscribers.note_connected(generation, wakers);
+        // After the link, because calls that wait for other connections look at it then.
+        lock(&self.shared.connector.address_stats).add(addr);
+        self.shared.stats.record_connected();
         wire
     }
 
     /// Fails all calls, after the wire was closed. Later calls wait for another connection, or fail too. The caller
     /// wakes `wakers`.
     pub(super) fn detach(&self, fault: &Arc<Fault>, wire: &Wire, wakers: &mut Vec<Waker>) {
-        if let Some(connector) = &self.connector {
-            let addr = self.peer().addr();
-            lock(&connector.address_stats).remove(addr);
-        }
-        self.stats.record_disconnected();
-        let link = match (&self.connector, &**fault) {
-            (Some(_), Fault::Retired) => Link::Disconnected(None),
-            (Some(_), _) => Link::Disconnected(Some(fault.later_error(&self.peer()).into())),
-            (None, _) => Link::Closed(Arc::clone(fault)),
+        let Shared {
+            connector, stats, ..
+        } = &*self.shared;
+        let peer = self.peer();
+        lock(&connector.address_stats).remove(peer.addr());
+        stats.record_disconnected();
+        let link = match **fault {
+            _ if !connector.reconnects() => Link::Closed(Arc::clone(fault)),
+            Fault::Retired => Link::Disconnected(None),
+            _ => Link::Disconnected(Some(fault.later_error(&peer).into())),
         };
         let mut guard = self.lock();
         let panicked = self.fail_calls(&mut guard, fault, wire, wakers);
         guard.clear();
+        let last_fault = (!connector.reconnects()).then_some(fault);
+        guard.subscribers.record_lost(last_fault, wakers);
         let former = guard.set_link(link);
         drop(guard);
         drop(former);
         if let Some(panic) = panicked {
-            let (peer, panic) = (self.peer(), panic_text(panic));
+            let panic = panic_text(panic);
             tracing::error!(%peer, panic, "the framing panicked; its requests are not sent again");
         }
-        let last_fault = self.connector.is_none().then_some(fault);
-        self.subscribers.note_lost(last_fault, wakers);
         // The first call that waits sees the new link. If that ends the call, the next one is the first.
         self.offer_room();
     }
@@ -151,7 +136,7 @@ impl<F: Framing> Subchannel<F> {
                 bytes => bytes,
             };
             let mut request = None;
-            if self.keeps_requests && !panicking() && panicked.is_none() {
+            if self.shared.keeps_requests() && !panicking() && panicked.is_none() {
                 match catch_unwind(|| payload::<F>(bytes)) {
                     Ok(payload) => request = payload,
                     Err(panic) => panicked = Some(panic),
@@ -192,6 +177,11 @@ impl<F: Framing> Subchannel<F> {
         is_connected.then(|| (calls + state.recent_failures.load(), calls))
     }
 
+    /// Returns `true` if a request can be queued now.
+    pub(super) fn has_room(&self) -> bool {
+        self.lock().has_room(&self.shared.options)
+    }
+
     /// Records the error of a request, so that calls prefer other connections if the server fails.
     ///
     /// The server or the reply timeout has ended the request, not the caller's own deadline.
@@ -202,20 +192,10 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
-    /// Returns `true` if the connection `index` of the channel is to the same address.
-    pub(super) fn has_address_of(&self, index: usize) -> bool {
-        let targets = self.connector.as_ref().map_or(1, |it| it.targets.len());
-        self.index.checked_rem(targets) == index.checked_rem(targets)
-    }
-
     /// Returns `true` if a call waits for a connection, or if its events have a receiver.
     pub(super) fn is_wanted(&self) -> bool {
-        self.lock().is_requested || !self.subscribers.is_empty()
-    }
-
-    /// Returns `true` if no call is in flight, and no events are received.
-    pub(super) fn is_unused(&self, state: &SubchannelState<F>) -> bool {
-        state.is_idle() && self.subscribers.is_empty()
+        let state = self.lock();
+        state.is_requested || !state.subscribers.is_empty()
     }
 
     /// Returns the server's end of the connection, or of the last one.
@@ -250,52 +230,12 @@ impl<F: Framing> Subchannel<F> {
         }
     }
 
-    /// Requests a connection, though no call waits for it.
-    pub(super) fn connect_in_background(self: &Arc<Self>) {
-        // Without a runtime, no connection is made, and the caller uses another one.
-        drop(self.request_connection("call()"));
-    }
-
-    /// Requests a connection for the method `called`, if there is none: wakes the task that makes it, and starts the
-    /// task if that does not run.
-    pub(super) fn request_connection(self: &Arc<Self>, called: &'static str) -> Result<()> {
-        let Some(connector) = &self.connector else {
-            return Ok(());
-        };
+    /// Adds a receiver of events.
+    pub(super) fn add_subscriber(&self, subscriber: &Arc<Mutex<Subscriber>>) {
         let mut state = self.lock();
-        state.is_requested = !state.link().is_connected();
-        let mut is_off = state.link().is_off();
-        if is_off {
-            // Without the lock, because a panic hook is the user's code.
-            drop(state);
-            inside_runtime_with_clock(called)?;
-            state = self.lock();
-            is_off = state.link().is_off();
-        }
-        if is_off {
-            state.set_link(Link::Disconnected(None));
-        }
-        drop(state);
-        let task = || Reconnector::new(Arc::clone(self), Arc::clone(connector), None);
-        if is_off && task().spawn().is_finished() {
-            // A runtime that ends has dropped the task.
-            return Err(Error::outside_runtime(called, ""));
-        }
-        self.wanted.notify_one();
-        Ok(())
-    }
-
-    /// Adds a subscriber, and makes a connection for it, if there is none.
-    pub(super) fn add_subscriber(self: &Arc<Self>, subscriber: &Arc<Subscriber>) {
-        self.subscribers.add(subscriber);
-        let fault = match self.lock().link() {
-            Link::Closed(fault) => Some(Arc::clone(fault)),
-            _ => None,
-        };
-        match fault {
-            // Nobody waits for its events yet.
-            Some(_) => drop(subscriber.close(fault)),
-            None => self.connect_in_background(),
+        state.subscribers.add(subscriber);
+        if let Link::Closed(fault) = state.link() {
+            lock(subscriber).fault = Some(Arc::clone(fault));
         }
     }
 
@@ -320,23 +260,17 @@ impl<F: Framing> Subchannel<F> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "every call runs it (decision 014)")]
     pub(super) fn unlock_and_offer_room(&self, state: MutexGuard<'_, SubchannelState<F>>) {
-        let is_offer = self.is_room_awaited() && state.has_room(&self.options);
+        let is_offer = self.shared.is_room_awaited() && state.has_room(&self.shared.options);
         drop(state);
         if is_offer {
             self.offer_room();
         }
     }
 
-    /// Returns `true` if a call of the channel waits for room.
-    #[inline]
-    pub(super) fn is_room_awaited(&self) -> bool {
-        self.room.receiver_count() > 0
-    }
-
     /// Notifies the calls that wait that there may be room, or that there will be none.
     #[cold]
     fn offer_room(&self) {
-        contain(|| self.room.send_replace(()));
+        contain(|| self.shared.room.send_replace(()));
     }
 }
 

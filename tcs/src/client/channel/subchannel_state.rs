@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::{
-    health::RecentFailures,
+    load::RecentFailures,
     pending_calls::{FailedCall, PendingCall, PendingCalls},
+    subscribers::Subscribers,
 };
 use crate::{
     Error, Peer, Result,
@@ -49,6 +50,8 @@ pub(super) struct SubchannelState<F> {
     pub(super) has_worked: bool,
     /// The failures outlive the connection, because the next one is probably to the same server.
     pub(super) recent_failures: RecentFailures,
+    /// The receivers of events.
+    pub(super) subscribers: Subscribers,
 }
 
 /// Whether there is a connection, and what calls do if there is none.
@@ -56,11 +59,11 @@ pub(super) struct SubchannelState<F> {
 /// | from | to | set by |
 /// |---|---|---|
 /// | any but `Released` | `Connected` | `attach`: a connection was made |
-/// | `Connected` | `Ending` | `fail`; `Driver`: it is idle, or replaced |
+/// | `Connected` | `Ending` | `end`: it is idle, or replaced; `end_with`: a reply was for another request |
 /// | `Connected`, `Ending` | `Disconnected(Some)` | `detach`: the connection has failed |
 /// | `Connected`, `Ending` | `Disconnected(None)` | `detach`: the connection was idle, or is replaced |
 /// | `Connected`, `Ending` | `Closed` | `detach`: the connection has ended, and there is no connector |
-/// | `Off` | `Disconnected(None)` | `request_connection`: a call or a wait for events needs a connection |
+/// | `Off` | `Disconnected(None)` | `Reconnector::request`: a call or a wait for events needs a connection |
 /// | `Disconnected` | `BackingOff` | `Reconnector`: an attempt has failed |
 /// | `Disconnected` | `Disconnected(Some)` | `Reconnector`: an attempt has failed at a server that has probably restarted |
 /// | `BackingOff` | `Disconnected(Some)` | `end_backoff`: the next attempt is due |
@@ -136,25 +139,26 @@ impl<F: Framing> SubchannelState<F> {
             former_peer: Peer::unnamed(),
             has_worked: false,
             recent_failures: RecentFailures::default(),
+            subscribers: Subscribers::default(),
         }
     }
 
     /// Cancels a request at the server, for a framing with ids. The server still answers it.
     #[cold]
     pub(super) fn cancel(&mut self, slot: u32) {
-        self.calls.note_cancel(slot);
+        self.calls.record_cancel(slot);
         self.notice(slot, Notice::Cancel);
     }
 
     /// Ends the wait of a call, whose reply is still to come, and cancels its request.
     #[cold]
-    pub(super) fn fail_and_cancel(
+    pub(super) fn end_wait_and_cancel(
         &mut self,
         slot: u32,
         failure: Box<FailedCall>,
         wakers: &mut Vec<Waker>,
     ) {
-        if self.calls.fail(slot, failure, wakers) && F::HAS_IDS {
+        if self.calls.end_wait(slot, failure, wakers) && F::HAS_IDS {
             self.cancel(slot);
         }
     }
@@ -280,8 +284,7 @@ impl<F> SubchannelState<F> {
     }
 
     /// Ends the connection and its calls, if it is of this generation.
-    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
-    pub(super) fn fail(&mut self, generation: u64, fault: Arc<Fault>) {
+    pub(super) fn end_with(&mut self, generation: u64, fault: Arc<Fault>) {
         if self.generation == generation
             && let Link::Connected { .. } | Link::Ending(None) = self.link
         {
@@ -328,6 +331,11 @@ impl<F> SubchannelState<F> {
     /// Returns `true` if no call is in flight. Pings may be queued.
     pub(super) fn is_idle(&self) -> bool {
         self.calls.oldest().is_none()
+    }
+
+    /// Returns `true` if no call is in flight, and no events are received.
+    pub(super) fn is_unused(&self) -> bool {
+        self.is_idle() && self.subscribers.is_empty()
     }
 
     /// Queues a frame that the server skips, if the framing has one.

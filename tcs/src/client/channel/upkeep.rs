@@ -13,33 +13,24 @@ const CHECKS: u32 = 8;
 /// How late an old connection is replaced at most, after the end of its streams.
 const MAX_LATENESS: Duration = Duration::from_secs(1);
 
-/// When a connection is closed, pinged and replaced.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct UpkeepSettings {
-    pub(super) idle_timeout: Option<Duration>,
-    pub(super) ping_interval: Option<Duration>,
-    pub(super) max_age: Option<Duration>,
-}
-
 /// Does what is due, while it is polled. `replacement` becomes the connection that replaces this one.
 pub(super) async fn keep_up<F: Framing>(
     subchannel: &Subchannel<F>,
-    connector: &Connector<F>,
     replacement: &mut Option<Connection<F>>,
 ) -> Infallible {
-    let checks = check_use(subchannel, connector.upkeep);
-    let replacing = replace_when_old(subchannel, connector, replacement);
+    let checks = check_use(subchannel);
+    let replacing = replace_when_old(subchannel, replacement);
     tokio::join!(checks, replacing).0
 }
 
 /// Pings the connection when nothing was sent for a while, and closes it when only pings were. Checks now and then whether it
 /// is in use, so that a call reads no clock.
-async fn check_use<F: Framing>(subchannel: &Subchannel<F>, settings: UpkeepSettings) -> Infallible {
-    let UpkeepSettings {
+async fn check_use<F: Framing>(subchannel: &Subchannel<F>) -> Infallible {
+    let Connector {
         idle_timeout,
         ping_interval,
         ..
-    } = settings;
+    } = subchannel.shared.connector;
     let Some(shortest) = idle_timeout.into_iter().chain(ping_interval).min() else {
         return pending().await;
     };
@@ -60,7 +51,7 @@ async fn check_use<F: Framing>(subchannel: &Subchannel<F>, settings: UpkeepSetti
             last_sent = now;
         }
         last_offset = state.queue.end_offset();
-        if has_passed(idle_timeout, last_request) && subchannel.is_unused(&state) {
+        if has_passed(idle_timeout, last_request) && state.is_unused() {
             // The calls that come now wait for another connection.
             state.end();
         }
@@ -71,10 +62,10 @@ async fn check_use<F: Framing>(subchannel: &Subchannel<F>, settings: UpkeepSetti
 /// When the connection is old, opens another one, and lets this one take no more calls. Its calls in flight are still answered.
 async fn replace_when_old<F: Framing>(
     subchannel: &Subchannel<F>,
-    connector: &Connector<F>,
     replacement: &mut Option<Connection<F>>,
 ) -> Infallible {
-    let Some(max_age) = connector.upkeep.max_age else {
+    let connector = &subchannel.shared.connector;
+    let Some(max_age) = connector.max_age else {
         return pending().await;
     };
     // Up to a tenth earlier, so that the connections of many clients are not replaced at the same time.
@@ -86,13 +77,11 @@ async fn replace_when_old<F: Framing>(
         while subchannel.lock().calls.has_streams() {
             sleep(check_period(max_age).min(MAX_LATENESS)).await;
         }
-        if end_if(subchannel, |state| {
-            !state.has_worked && subchannel.is_unused(state)
-        }) {
+        if end_if(subchannel, |state| !state.has_worked && state.is_unused()) {
             return pending().await;
         }
         // The connection is used until there is another, so that no call waits for the next one.
-        match Box::pin(connector.connect(subchannel.index)).await {
+        match Box::pin(subchannel.connect()).await {
             // If a stream has begun meanwhile, the server would close the other connection before the stream ends.
             Ok(next) if end_if(subchannel, |state| !state.calls.has_streams()) => {
                 *replacement = Some(next);
@@ -101,7 +90,7 @@ async fn replace_when_old<F: Framing>(
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(error = ?error, "cannot replace the connection; trying again");
-                subchannel.stats.record_failed_connect(&error.into());
+                subchannel.shared.stats.record_failed_connect(&error.into());
                 failures = failures.saturating_add(1);
                 sleep(connector.backoff.after(failures)).await;
             }
@@ -135,31 +124,21 @@ mod tests {
     use tokio::{io::duplex, time::timeout};
 
     use super::*;
-    use crate::{
-        client::{
-            ConnectOptions,
-            channel::{ChannelStats, pool::Pool},
-        },
-        framing::LengthPrefixed,
-    };
+    use crate::{client::ChannelOptions, framing::LengthPrefixed};
 
     #[tokio::test(start_paused = true)]
     async fn ping_is_no_use_of_a_connection_and_hides_none() {
         let second = Duration::from_secs(1);
         // When a request is sent, and when the connection is closed: after three pings, or after one and two.
         for (request, close) in [(None, 24), (Some(second * 21 / 2), 11 + 24)] {
-            let options = ConnectOptions::new();
-            let pool = Pool::<LengthPrefixed>::new(1, options, ChannelStats::new(None), None);
-            let subchannel = pool.subchannels.first().expect("it has one");
+            let mut options = ChannelOptions::<LengthPrefixed>::new("127.0.0.1:1");
+            options = options.idle_timeout(24 * second).ping_interval(8 * second);
+            let channel = options.connect_lazily().expect("good options");
+            let subchannel = channel.pool.subchannels.first().expect("it has one");
             let (near, _far) = duplex(64);
             let _wire = subchannel.attach(Connection::over(near), &mut Vec::new());
-            let settings = UpkeepSettings {
-                idle_timeout: Some(24 * second),
-                ping_interval: Some(8 * second),
-                max_age: None,
-            };
             let start = Instant::now();
-            let mut upkeep = pin!(check_use(subchannel, settings));
+            let mut upkeep = pin!(check_use(subchannel));
             if let Some(at) = request {
                 let _ = timeout(at, &mut upkeep).await;
                 let state = &mut *subchannel.lock();

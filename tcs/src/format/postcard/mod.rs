@@ -15,8 +15,8 @@ use self::serializer::CheckedSerializer;
 
 /// Postcard, with the feature `postcard`: the most compact format, for programs in Rust.
 ///
-/// A message is its values, one after the other, without names or types. So both ends need the same
-/// types, and to add a field is to change the protocol. The format is specified at
+/// A message consists of its values without names or types, so both ends need the same types, and adding a field
+/// changes the protocol. The format is specified at
 /// <https://postcard.jamesmunns.com/wire-format>.
 ///
 /// Types with serde's `Serialize` can be sent, and types with `Deserialize` can be received. The

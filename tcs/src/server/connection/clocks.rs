@@ -4,7 +4,7 @@ use crate::{
     buffer::ReadBuffer,
     server::{
         limits::Limits,
-        time::{Deadline, Limit, Millis},
+        time::{ClockTime, Deadline, Limit},
     },
 };
 
@@ -49,7 +49,7 @@ impl Clocks {
     /// Starts the idle clock, unless it has run since the last request. `received` is the number of requests so
     /// far. Returns when the clock started.
     #[inline]
-    pub(super) fn start_idle(&mut self, now: Millis, received: u64) -> Millis {
+    pub(super) fn start_idle(&mut self, now: ClockTime, received: u64) -> ClockTime {
         self.stop_idle_after_requests(received);
         self.idle.start(now)
     }
@@ -75,7 +75,7 @@ impl Clocks {
         limits: &Limits,
         idle: Limit,
         read: &ReadBuffer,
-        now: Millis,
+        now: ClockTime,
         received: u64,
     ) -> Deadline {
         let limit = frame_limit(limits, read.arrived_of_frame());
@@ -92,12 +92,12 @@ impl Clocks {
 
 /// The start of a wait, if one is in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stopwatch(Option<Millis>);
+pub(super) struct Stopwatch(Option<ClockTime>);
 
 impl Stopwatch {
     /// Starts the clock, unless it runs. Returns when it started.
     #[inline]
-    pub(super) fn start(&mut self, now: Millis) -> Millis {
+    pub(super) fn start(&mut self, now: ClockTime) -> ClockTime {
         *self.0.get_or_insert(now)
     }
 
@@ -131,7 +131,7 @@ pub(super) struct StallClock {
 
 impl StallClock {
     /// Starts the clock, unless it runs. `sent` bytes of the write buffer have been sent.
-    pub(super) fn start(&mut self, now: Millis, sent: usize) {
+    pub(super) fn start(&mut self, now: ClockTime, sent: usize) {
         if !self.clock.is_running() {
             self.sent = sent;
         }
@@ -160,13 +160,13 @@ pub(super) struct SendQueueEstimate {
     /// The number of bytes since `filled`.
     bytes: usize,
     /// When the operating system was last given more than [`WINDOW`] bytes. Fewer bytes leave at once.
-    filled: Option<Millis>,
+    filled: Option<ClockTime>,
 }
 
 impl SendQueueEstimate {
     /// Counts bytes that were given to the operating system.
     #[inline]
-    pub(super) fn count(&mut self, bytes: usize, now: impl FnOnce() -> Millis) {
+    pub(super) fn count(&mut self, bytes: usize, now: impl FnOnce() -> ClockTime) {
         self.bytes += bytes;
         if self.bytes > WINDOW {
             self.bytes = 0;
@@ -210,7 +210,7 @@ mod tests {
 
     const LIMIT: Limit = Limit::from_secs(10);
 
-    fn at(milliseconds: u64) -> Millis {
+    fn at(milliseconds: u64) -> ClockTime {
         NonZero::new(milliseconds).expect("time starts later")
     }
 

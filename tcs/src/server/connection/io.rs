@@ -38,7 +38,7 @@ use crate::{
         registry::{AbortReason, Registration},
         shared::Shared,
         tally::Unsent,
-        time::{Deadline, Limit, Millis},
+        time::{ClockTime, Deadline, Limit},
     },
     transport::{DynHandshake, StartedTls, Stream},
 };
@@ -371,7 +371,7 @@ impl Io {
 
     /// Returns when the frame in `read`, which has arrived in part, must be complete because others wait for its memory.
     #[cold]
-    fn memory_deadline(&mut self, read: &ReadBuffer, now: Millis) -> Deadline {
+    fn memory_deadline(&mut self, read: &ReadBuffer, now: ClockTime) -> Deadline {
         if !self.clocks.frame.is_running() {
             // The last wait was for another frame.
             self.clocks.memory.stop();
@@ -473,7 +473,7 @@ impl Io {
         let stalled = match self.poll_flush(write, cx) {
             Poll::Ready(sent) => {
                 sent.map_err(End::Error)?;
-                write.replace_large();
+                write.release_large();
                 Deadline::NEVER
             }
             Poll::Pending => self.start_stall(write)?,
@@ -526,7 +526,7 @@ impl Io {
         peer: &mut Peer,
     ) -> Result<(), End> {
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
-        let dropped = slot.drop_received();
+        let dropped = slot.clear_received();
         if dropped > 0 {
             // An attacker who can change plain text could let the peer send these requests over TLS
             // (CVE-2011-0411).

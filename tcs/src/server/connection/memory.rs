@@ -47,7 +47,7 @@ pub(super) async fn wait_for_memory<T>(
         Poll::Pending => {
             if !replace(&mut has_waited, true) {
                 // Connections with memory have less time from now on.
-                io.registration.wake_others();
+                io.registration.begin_memory_wait();
             }
             io.poll_memory_deadline(read, cx).map(Err)
         }

@@ -1,10 +1,10 @@
 //! What the registry and one connection share.
 
-use std::{mem::replace, sync::Arc, task::Waker};
+use std::{mem::replace, task::Waker};
 
 use super::super::{
     tally::Tally,
-    time::{Deadline, Millis},
+    time::{ClockTime, Deadline},
 };
 use crate::{
     panics::{contain, lock},
@@ -54,6 +54,8 @@ const NOT_IDLE: u32 = 0;
 pub(super) struct ConnectionEntry {
     /// When the connection stops waiting.
     deadline: AtomicU64,
+    /// The end of `max_connection_age`.
+    pub(super) retires: Deadline,
     flags: AtomicU8,
     /// When the connection began to wait for a request, or [`NOT_IDLE`]: the low bits of the time in milliseconds.
     idle_since: AtomicU32,
@@ -62,8 +64,9 @@ pub(super) struct ConnectionEntry {
 }
 
 impl ConnectionEntry {
-    pub(super) fn new(flags: Flags) -> Self {
+    pub(super) fn new(flags: Flags, retires: Deadline) -> Self {
         Self {
+            retires,
             deadline: AtomicU64::new(Deadline::NEVER.as_millis()),
             flags: AtomicU8::new(flags.0),
             idle_since: AtomicU32::new(NOT_IDLE),
@@ -121,7 +124,7 @@ impl ConnectionEntry {
 
     /// Sets when the connection began to wait for a request, until its next wait.
     #[inline]
-    pub(super) fn set_idle_since(&self, began: Millis) {
+    pub(super) fn set_idle_since(&self, began: ClockTime) {
         self.idle_since
             .store(low_bits(began.get()), Ordering::Relaxed);
     }
@@ -130,13 +133,6 @@ impl ConnectionEntry {
     pub(super) fn idle_time(&self, now: u64) -> Option<u32> {
         let since = self.idle_since.load(Ordering::Relaxed);
         (since != NOT_IDLE).then(|| low_bits(now).wrapping_sub(since))
-    }
-}
-
-/// Sets a flag for connections, and wakes them. No lock may be held: their wakers might end connections.
-pub(super) fn signal_each(flag: Flags, entries: &[Arc<ConnectionEntry>]) {
-    for entry in entries {
-        entry.signal(flag);
     }
 }
 

@@ -3,23 +3,21 @@
 use std::{
     net::SocketAddr,
     num::NonZero,
+    ops::Deref,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
 };
 
 use super::{
     super::{
-        limits::Limits,
-        log_limiter::LogLimiter,
-        probe::SchedulerProbe,
         rejected::TOO_OLD,
-        tally::{EventTally, Tally},
-        time::{Deadline, Millis},
+        tally::Tally,
+        time::{ClockTime, Deadline},
     },
     Registry,
     entry::{ConnectionEntry, Flags},
 };
-use crate::{ConnectionInfo, Peer, buffer::MemoryBudget, panics::lock};
+use crate::{ConnectionInfo, Peer, panics::lock};
 
 /// Why a connection ends at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +43,16 @@ pub(in crate::server) struct Registration {
     /// A copy of the waker in the entry.
     pub(super) waker: Waker,
     pub(super) id: u64,
-    /// The end of `max_connection_age`.
-    pub(super) retires: Deadline,
+}
+
+/// What all connections of the server share.
+impl Deref for Registration {
+    type Target = Registry;
+
+    #[inline]
+    fn deref(&self) -> &Registry {
+        &self.registry
+    }
 }
 
 impl Registration {
@@ -57,46 +63,25 @@ impl Registration {
         local_addr: Option<SocketAddr>,
     ) -> ConnectionInfo {
         let server = Arc::clone(&self.registry.context);
-        ConnectionInfo::of(peer, local_addr, self.id, self.retires.as_millis(), server)
+        ConnectionInfo::of(
+            peer,
+            local_addr,
+            self.id,
+            self.entry.retires.as_millis(),
+            server,
+        )
     }
 
     pub(in crate::server) fn tally(&self) -> &Tally {
         &self.entry.tally
     }
 
-    pub(in crate::server) fn events(&self) -> &EventTally {
-        &self.registry.events
-    }
-
-    #[inline]
-    pub(in crate::server) fn limits(&self) -> &Limits {
-        &self.registry.limits
-    }
-
-    pub(in crate::server) fn log_limiter(&self) -> &LogLimiter {
-        self.registry.log_limiter()
-    }
-
-    pub(in crate::server) fn memory(&self) -> &Arc<MemoryBudget> {
-        &self.registry.memory
-    }
-
-    /// Returns the probe that measures how long requests wait, if that has a limit.
-    pub(in crate::server) fn probe(&self) -> Option<&SchedulerProbe> {
-        self.registry.probe.as_deref()
-    }
-
-    /// Wakes the connections of the server, because this one begins to wait for memory that they may have.
-    pub(in crate::server) fn wake_others(&self) {
-        self.registry.begin_memory_wait();
-    }
-
     /// Returns the time for a wait that begins now.
     ///
     /// The result is the latest possible time, because the clock may lag, and no limit must end early because of that.
     #[inline]
-    pub(in crate::server) fn now(&self) -> Millis {
-        NonZero::new(self.registry.latest()).unwrap_or(Millis::MIN)
+    pub(in crate::server) fn now(&self) -> ClockTime {
+        NonZero::new(self.registry.latest()).unwrap_or(ClockTime::MIN)
     }
 
     /// Returns `true` if the deadline had passed at the last sweep.
@@ -144,7 +129,7 @@ impl Registration {
 
     /// Sets when the connection began to wait for a request, until its next wait.
     #[inline]
-    pub(in crate::server) fn set_idle_since(&self, began: Millis) {
+    pub(in crate::server) fn set_idle_since(&self, began: ClockTime) {
         self.entry.set_idle_since(began);
     }
 
@@ -203,7 +188,6 @@ impl Drop for Registration {
         // The entry and its numbers move to the totals under one lock, so a report always adds up.
         let mut inner = lock(&self.registry.inner);
         inner.entries.remove(&self.id);
-        inner.retirements.remove(&(self.retires, self.id));
         inner.totals.requests += self.entry.tally.requests().ended();
         inner.totals.bytes += self.entry.tally.bytes();
         if self.is_aborted() {

@@ -28,8 +28,7 @@ fn tick(calls: &mut PendingCalls, wakers: &mut Vec<Waker>) -> bool {
 }
 
 fn taken(calls: &mut PendingCalls, index: u32) -> Option<Vec<u8>> {
-    let reply = calls.take_result(index)?.ok()?;
-    Some(reply.0.clone())
+    calls.take_result(index)?.ok()
 }
 
 #[test]

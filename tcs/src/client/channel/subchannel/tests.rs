@@ -14,8 +14,7 @@ use tokio::{
 
 use super::{
     super::{
-        budget::RetryBudget,
-        call::{Call, RequestParams},
+        call::{Call, Request},
         driver::Driver,
         pool::Pool,
     },
@@ -23,14 +22,14 @@ use super::{
 };
 use crate::{
     Channel, Execution, Rejection, RejectionKind,
-    client::{ChannelOptions, text_contract::Text},
+    client::{ChannelOptions, ConnectOptions, text_contract::Text},
     deadline::with_inherited,
     framing::{LengthPrefixed, Multiplexed},
     transport::Stream,
 };
 
 fn open<F: Framing>(options: ConnectOptions) -> (Channel<F>, Arc<Subchannel<F>>) {
-    let channel = Channel::over(Pool::new(1, options, ChannelStats::new(None), None));
+    let channel = Channel::of_connections(1, options, false);
     let subchannel = channel.pool.subchannels.first().map(Arc::clone);
     (channel, subchannel.expect("it has one"))
 }
@@ -149,8 +148,7 @@ fn waker_of_a_former_poll_is_dropped_without_the_lock() {
 
 /// A channel with two connections, which are served, and the server's ends.
 fn pair() -> (Channel, Arc<Pool<LengthPrefixed>>, [DuplexStream; 2]) {
-    let stats = ChannelStats::new(Some(RetryBudget::new()));
-    let channel = Channel::over(Pool::new(2, ConnectOptions::new(), stats, None));
+    let channel = Channel::of_connections(2, ConnectOptions::new(), true);
     let pool = Arc::clone(&channel.pool);
     let ends = [0, 1].map(|index| {
         let (near, far) = tokio::io::duplex(1 << 10);
@@ -173,7 +171,7 @@ async fn failure_of_one_request_of_a_hedge_is_recorded_at_its_connection() {
         let hedged = channel.idempotent().hedge(Duration::from_secs(1));
         let call = tokio::spawn(async move {
             let reply = hedged.reply_to_bytes(false, b"x").await;
-            reply.map(|(reply, _)| reply.0.clone())
+            reply.map(|reply| reply.bytes.clone())
         });
         for far in &mut ends {
             receive(far).await;
@@ -278,7 +276,13 @@ async fn retry_prefers_a_connection_with_room() {
     // The connections 1 and 3 are to the other address.
     for (full, chosen) in [(1, 3), (3, 2), (2, 1)] {
         let subchannel = pool.subchannels.get(full).expect("four");
-        let call = Call::try_queue(subchannel, Waker::noop(), RequestParams::default(), b"x");
+        let request = Request {
+            bytes: b"x",
+            has_greeting: false,
+            has_items: false,
+            deadline: None,
+        };
+        let call = Call::try_queue(subchannel, Waker::noop(), &request);
         calls.push(call.expect("it is open").expect("room"));
         assert_eq!(pool.choose_other(0).map(|it| it.index), Some(chosen));
     }
@@ -287,9 +291,7 @@ async fn retry_prefers_a_connection_with_room() {
 #[tokio::test(start_paused = true)]
 async fn hedge_overtakes_no_call_that_waits_for_room() {
     for is_awaited in [false, true] {
-        let stats = ChannelStats::new(Some(RetryBudget::new()));
-        let pool = Pool::new(2, ConnectOptions::new(), stats, None);
-        let channel: Channel = Channel::over(pool);
+        let channel: Channel = Channel::of_connections(2, ConnectOptions::new(), true);
         let mut open = Vec::new();
         for subchannel in &channel.pool.subchannels {
             let (near, far) = tokio::io::duplex(64);
@@ -297,7 +299,7 @@ async fn hedge_overtakes_no_call_that_waits_for_room() {
             open.push(far);
         }
         let first = channel.pool.subchannels.first().expect("two");
-        let _waiting = is_awaited.then(|| first.room.subscribe());
+        let _waiting = is_awaited.then(|| first.shared.room.subscribe());
         let second = Duration::from_secs(1);
         let hedging = channel.idempotent().hedge(second);
         let hedged = tokio::time::timeout(2 * second, hedging.reply_to_bytes(false, b"x")).await;
@@ -347,7 +349,7 @@ async fn waker_that_panics_keeps_no_call_from_its_error() {
 /// Serves a connection to a peer with this name.
 fn serve(subchannel: &Arc<Subchannel<Multiplexed>>, name: &str) -> DuplexStream {
     let (near, far) = tokio::io::duplex(1 << 10);
-    let options = subchannel.options.clone();
+    let options = subchannel.shared.options.clone();
     let connection = Connection::new(Stream::new(near), Peer::named(name), options);
     tokio::spawn(Driver::attach(subchannel, connection).run());
     far
@@ -382,20 +384,20 @@ async fn reply_is_that_of_the_peer_that_has_sent_it_though_there_is_another_now(
         channel.stream::<Text<Multiplexed>>("x"),
         requests
     );
-    let (_, origin) = reply.expect("a reply");
+    let reply = reply.expect("a reply");
     let mut items = items.expect("room");
-    assert_eq!(origin.peer().to_string(), "one");
+    assert_eq!(reply.peer().to_string(), "one");
     drop(far);
     until_lost(&channel).await;
     let far = serve(&subchannel, "two");
     assert_eq!(channel.peer().to_string(), "two");
-    assert_eq!(origin.peer().to_string(), "one");
+    assert_eq!(reply.peer().to_string(), "one");
     let error = items.next().await.map(|_| ()).expect_err("it is no text");
     assert_eq!(error.to_string(), "cannot read the reply of one");
     drop(far);
     until_lost(&channel).await;
     let _far = serve(&subchannel, "three");
-    assert_eq!(origin.peer().to_string(), "unnamed peer");
+    assert_eq!(reply.peer().to_string(), "unnamed peer");
 }
 
 #[tokio::test]

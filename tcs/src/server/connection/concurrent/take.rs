@@ -256,7 +256,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             .input(self.shared.limits.max_frame_len, Side::Server)
             .bytes();
         let rejection = rejection.of_request::<P::Framing>(arrived);
-        read.reset();
+        read.clear();
         self.end_input(Unreadable::CutFrame(rejection));
     }
 

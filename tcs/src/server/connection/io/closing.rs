@@ -32,7 +32,7 @@ impl Io {
         }
         // The input is not needed while the peer reads the rest.
         let has_ended = slot.checkout().read.has_ended();
-        slot.drop_received();
+        slot.clear_received();
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
         if has_ended && self.stream.closes_on_drop() {
             return Ok(());
@@ -70,7 +70,7 @@ impl Io {
         poll_fn(|cx| {
             let Buffers { read, ahead, .. } = slot.checkout();
             for _ in 0..LINGER_READS {
-                read.reset();
+                read.clear();
                 match read.poll_read(ahead, cx, &mut self.stream) {
                     Poll::Ready(Ok(_)) if !read.has_ended() => may_leave = false,
                     Poll::Ready(_) => return Poll::Ready(()),

@@ -1,23 +1,21 @@
-//! Checks the handles in parameters, such as `Push<Chat>`. A handle names its protocol, and needs an option.
+//! Corrects the handles in parameters, such as `Push<Chat>`. A handle names its protocol, and needs an option.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens as _;
 use syn::{
-    Attribute, PathSegment, Type,
+    Attribute, FnArg, PathSegment, Type,
     ext::IdentExt as _,
     parse_quote,
     spanned::Spanned as _,
     visit_mut::{self, VisitMut},
 };
 
-use super::{message_stream::StreamKind, operation_attrs::written_stream};
+use super::{Function, Item, Module, ModuleItem};
 use crate::{
     errors::Errors,
-    item::{Function, Item, Module, ModuleItem},
-    options::{Options, Side},
+    options::{Options, Side, StreamKind},
     syntax::{
-        is_named, is_one_of, is_type_name, last_argument_mut, mentions_word, same_tokens,
-        upper_camel,
+        is_named, is_one_of, is_type_name, last_argument_mut, mentions_word, text_of, upper_camel,
     },
 };
 
@@ -26,7 +24,7 @@ use crate::{
 ///
 /// Corrects a wrong name, and replaces the body of a function without the option, because rustc would report each use
 /// of the handle as well. An editor completes words in the body, so with `keeps_bodies` it stays.
-pub(crate) fn check_handles(
+pub(crate) fn correct_handles(
     options: &Options,
     item: &mut Item,
     keeps_bodies: bool,
@@ -34,12 +32,19 @@ pub(crate) fn check_handles(
 ) {
     match item {
         Item::Function(_) if options.side == Side::Client => {}
-        Item::Function(function) => check_function(options, function, None, keeps_bodies, errors),
+        Item::Function(function) => correct_function(options, function, None, keeps_bodies, errors),
         Item::Module(module) => {
             let names = names_not_declared(module);
             for item in &mut module.items {
-                if let ModuleItem::Operation(function) = item {
-                    check_function(options, function, Some(&names), keeps_bodies, errors);
+                match item {
+                    ModuleItem::Operation(function) => {
+                        correct_function(options, function, Some(&names), keeps_bodies, errors);
+                    }
+                    ModuleItem::PrivateFunction(function) => {
+                        let (events, message) = (StreamKind::EVENTS, options.push.as_ref());
+                        correct(options, events, function, Some(&names), message, errors);
+                    }
+                    ModuleItem::Other(_) => {}
                 }
             }
         }
@@ -67,9 +72,9 @@ fn names_not_declared(module: &Module) -> Vec<String> {
     types.filter(|name| !mentions_word(&others, name)).collect()
 }
 
-/// Checks a function. For a function of a module, `others` are the names that the user may have written in place of the
+/// Corrects a function. For a function of a module, `others` are the names that the user may have written in place of the
 /// protocol's.
-fn check_function(
+fn correct_function(
     options: &Options,
     function: &mut Function,
     others: Option<&[String]>,
@@ -81,7 +86,7 @@ fn check_function(
         // Each function of a module gives the type of its items or chunks by itself.
         let is_of_operation = others.is_some() && kind != StreamKind::EVENTS;
         let message = if is_of_operation {
-            written_stream(function, kind.option_text)
+            function.written_stream(kind)
         } else {
             kind.written(options).cloned()
         };
@@ -101,7 +106,7 @@ fn check_function(
         let is_given = options.given(kind.option).is_some()
             || is_of_operation && paths.any(|path| path.is_ident(word));
         // Another error may be that the option is misspelt.
-        if !is_given && errors.may_call_functions() {
+        if !is_given && errors.is_empty() {
             let help = if is_of_operation {
                 format!("write `#[{word}({example})]` before the function")
             } else {
@@ -137,41 +142,40 @@ fn correct(
         // `resolve_name` reports it.
         return None;
     }
-    let is_wrong = |ty: &Type| {
-        is_named(ty, &name)
-            || others.is_some() && is_named(ty, "Protocol")
-            || message.is_some_and(|message| same_tokens(message, ty))
-    };
+    let mut wrong = vec![name];
+    wrong.extend(others.map(|_| "Protocol".to_owned()));
+    wrong.extend(message.map(|message| text_of(message.to_token_stream())));
     let mut handles = Handles {
         names: kind.handles,
         protocol,
+        wrong,
         others: others.unwrap_or_default(),
-        is_wrong,
         is_found: false,
         errors,
     };
     let mut first = None;
-    for parameter in function.parameters_mut() {
-        handles.visit_type_mut(&mut parameter.ty);
-        if first.is_none() && handles.is_found {
-            first = Some((*parameter.ty).clone());
+    for input in &mut function.sig.inputs {
+        if let FnArg::Typed(parameter) = input {
+            handles.visit_type_mut(&mut parameter.ty);
+            first = first.or_else(|| handles.is_found.then(|| (*parameter.ty).clone()));
         }
     }
     first
 }
 
 /// Visits the handles in types.
-struct Handles<'a, W> {
+struct Handles<'a> {
     names: &'a [&'a str],
     protocol: String,
+    /// What is not the protocol's type: the name of the function, or the type of the messages.
+    wrong: Vec<String>,
     /// The names that the types of other protocols may have.
     others: &'a [String],
-    is_wrong: W,
     is_found: bool,
     errors: &'a mut Errors,
 }
 
-impl<W: Fn(&Type) -> bool> VisitMut for Handles<'_, W> {
+impl VisitMut for Handles<'_> {
     fn visit_path_segment_mut(&mut self, segment: &mut PathSegment) {
         visit_mut::visit_path_segment_mut(self, segment);
         let handle = segment.ident.clone();
@@ -181,13 +185,12 @@ impl<W: Fn(&Type) -> bool> VisitMut for Handles<'_, W> {
         let Some(ty) = last_argument_mut(segment) else {
             return;
         };
-        let protocol = &self.protocol;
-        let other = self.others.iter().find(|other| is_named(ty, other));
-        if !is_named(ty, protocol) && (other.is_some() || (self.is_wrong)(ty)) {
-            let help = format_args!("`{handle}` is named after the protocol: write `{protocol}`");
-            let another = other.map(|other| format!(",\nor `super::{other}` for another one"));
-            let another = another.unwrap_or_default();
-            self.errors.at(ty, format_args!("{help}{another}"));
+        let (protocol, written) = (&self.protocol, text_of(ty.to_token_stream()));
+        let is_other = self.others.contains(&written);
+        if written != *protocol && (is_other || self.wrong.contains(&written)) {
+            let help = format!("`{handle}` is named after the protocol: write `{protocol}`");
+            let another = format!("{help},\nor `super::{written}` for another one");
+            self.errors.at(ty, if is_other { another } else { help });
             let name = Ident::new(protocol, ty.span());
             *ty = parse_quote!(#name);
         }
