@@ -434,7 +434,7 @@ impl<F: Framing> Connection<F> {
         let stream = opened.map_err(|source| Error::handshake(host, &peer, source))?;
         let mut connection = Self::new(stream, peer, options);
         // The greeting came before TLS.
-        connection.exchanges.note_greeting();
+        connection.exchanges.record_greeting();
         Ok(connection)
     }
 }
@@ -462,7 +462,7 @@ impl<F: Framing> Connection<F> {
         P: CallContract<Framing = F>,
     {
         let deadline = self.take_deadline()?;
-        self.note_events_of::<P>();
+        self.set_is_event_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
         let exchanges = self.checked_exchanges();
         exchanges
@@ -477,7 +477,7 @@ impl<F: Framing> Connection<F> {
 
     /// Sets how the protocol distinguishes events from replies, if it does.
     #[inline]
-    pub(super) fn note_events_of<P: Contract>(&mut self) {
+    pub(super) fn set_is_event_of<P: Contract>(&mut self) {
         if let Some(is_event) = P::IS_EVENT {
             self.exchanges.set_is_event(is_event);
         }

@@ -235,7 +235,6 @@ impl Error {
         Self::decode(peer, source)
     }
 
-    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     #[cold]
     pub(crate) fn wrong_operation(peer: &Peer) -> Self {
         let source = DecodeError::new("the reply is that of another operation");

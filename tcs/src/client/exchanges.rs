@@ -206,12 +206,12 @@ impl<F: Framing> Exchanges<F> {
         })
     }
 
-    /// Notes that the reply to the last request is a stream, whose drop cancels it.
-    pub(super) const fn note_stream(&mut self) {
+    /// Records that the reply to the last request is a stream, whose drop cancels it.
+    pub(super) const fn record_stream(&mut self) {
         self.is_stream = true;
     }
 
-    /// Notes that chunks follow the last request.
+    /// Records that chunks follow the last request.
     pub(super) fn begin_chunks(&mut self) {
         // The notice says that chunks are to come, until the first one or their end follows.
         let is_announced = self.wire.announce_chunks(self.framing.get_mut(), 0);
@@ -244,9 +244,9 @@ impl<F: Framing> Exchanges<F> {
         self.message_in(received)
     }
 
-    /// Notes that the server has answered before the end of the chunks.
+    /// Records that the server has answered before the end of the chunks.
     #[cold]
-    pub(super) fn note_early_answer(&mut self) {
+    pub(super) fn record_early_answer(&mut self) {
         if self.chunks == Chunks::Unannounced {
             // The server would take the chunks that were sent, and their end, for requests.
             let reason = "the server answered an upload before its end";
@@ -344,8 +344,8 @@ impl<F: Framing> Exchanges<F> {
 }
 
 impl<F> Exchanges<F> {
-    /// Notes that the greeting was received.
-    pub(super) const fn note_greeting(&mut self) {
+    /// Records that the greeting was received.
+    pub(super) const fn record_greeting(&mut self) {
         self.is_greeted = true;
     }
 

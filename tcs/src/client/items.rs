@@ -122,11 +122,11 @@ impl<F: Framing> Connection<F> {
         P: CallContract<Framing = F> + Streams,
     {
         let deadline = self.take_deadline()?;
-        self.note_events_of::<P>();
+        self.set_is_event_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
         let exchanges = self.checked_exchanges();
         let offset = exchanges.begin(P::HAS_GREETING, deadline, request).await?;
-        exchanges.note_stream();
+        exchanges.record_stream();
         // Sends what can be sent now.
         if F::EXCHANGES.are_many() {
             // The flush reads first: a message that has arrived already is no answer.

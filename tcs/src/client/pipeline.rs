@@ -116,7 +116,7 @@ impl<F: Framing> Connection<F> {
                 "with this framing, replies come in any order: use a `Channel`"
             );
         }
-        self.note_events_of::<P>();
+        self.set_is_event_of::<P>();
         // If this closes the connection, the first `send` returns the error.
         self.checked_exchanges().abandon_in_flight();
         Pipeline {

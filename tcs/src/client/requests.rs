@@ -125,7 +125,7 @@ impl RequestQueue {
 
     /// Counts an empty request as one sent byte, so that it is not reported as not sent. Does nothing if the
     /// request has bytes, which show how much of it was sent.
-    pub(super) fn count_empty_request(&mut self) {
+    pub(super) fn record_empty_request(&mut self) {
         self.offset = self.offset.max(1);
     }
 

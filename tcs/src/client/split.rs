@@ -120,7 +120,7 @@ impl<F: Framing> Connection<F> {
                 "this framing has one exchange per connection, or values, so it has no halves"
             );
         }
-        self.note_events_of::<P>();
+        self.set_is_event_of::<P>();
         let mut exchanges = self.into_exchanges();
         // If this closes the connection, the halves return the error.
         exchanges.abandon_in_flight();
@@ -439,7 +439,7 @@ impl<F: Framing> SharedExchanges<F> {
                     }
                 }
                 received if awaits_greeting => {
-                    exchanges.note_greeting();
+                    exchanges.record_greeting();
                     exchanges.end_reply_wait();
                     // A rejection in place of the reply is returned once. The next request may be answered.
                     exchanges.message_in(received).map_err(Error::not_sent)?;

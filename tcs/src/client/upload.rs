@@ -148,7 +148,7 @@ impl<F: Framing> Connection<F> {
             );
         }
         let deadline = self.take_deadline()?;
-        self.note_events_of::<P>();
+        self.set_is_event_of::<P>();
         let request = |out: &mut Writer<'_>| P::encode(request, out);
         let exchanges = self.checked_exchanges();
         let offset = exchanges.begin(P::HAS_GREETING, deadline, request).await?;
@@ -246,7 +246,7 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
         match ready!(exchanges.poll_in_time(cx, Some(self.offset), deadline, polled)) {
             Ok(None) => {}
             Ok(Some(received)) => {
-                exchanges.note_early_answer();
+                exchanges.record_early_answer();
                 self.state = UploadState::Answered(received);
             }
             Err(error) => {

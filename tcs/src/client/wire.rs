@@ -138,7 +138,7 @@ impl Wire {
             self.sending = Sending::ShuttingDown;
         } else if !F::EXCHANGES.are_many() && self.requests.unsent() == 0 {
             // Nothing of an empty request is ever sent.
-            self.requests.count_empty_request();
+            self.requests.record_empty_request();
         }
         Ok(offset)
     }
@@ -377,7 +377,7 @@ impl Wire {
             );
         } else if matches!(self.sending, Sending::ShuttingDown) {
             // The end completes the request, and the first poll may send it.
-            self.requests.count_empty_request();
+            self.requests.record_empty_request();
             // If the connection has failed, reading reports the error.
             drop(ready!(Pin::new(&mut self.stream).poll_shutdown(cx)));
             self.sending = Sending::ShutDown;

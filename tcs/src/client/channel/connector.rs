@@ -20,14 +20,14 @@ use crate::{
     transport::{Address, Stream},
 };
 
-/// A future in a box.
-pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// An asynchronous function of the user's.
+type BoxAsyncFn<A, T> = Box<dyn Fn(A) -> Pin<Box<dyn Future<Output = T> + Send>> + Send + Sync>;
 
 /// Where the connections of a channel go.
 pub(super) enum Target {
     Address(Address),
     /// A stream of the user's.
-    Stream(Box<dyn Fn() -> BoxFuture<io::Result<Stream>> + Send + Sync>),
+    Stream(BoxAsyncFn<(), io::Result<Stream>>),
 }
 
 /// Makes the connections of a channel.
@@ -35,8 +35,7 @@ pub(super) struct Connector<F: Framing> {
     /// Where the connections go. If there are none, the channel ends with its connection.
     pub(super) targets: Vec<Target>,
     /// Prepares a new connection, for example with a login.
-    pub(super) on_connect:
-        Option<Box<dyn Fn(Connection<F>) -> BoxFuture<Result<Connection<F>>> + Send + Sync>>,
+    pub(super) on_connect: Option<BoxAsyncFn<Connection<F>, Result<Connection<F>>>>,
     pub(super) backoff: Backoff,
     /// When a connection is closed, pinged and replaced.
     pub(super) idle_timeout: Option<Duration>,
@@ -122,7 +121,7 @@ impl<F: Framing> Connector<F> {
             }
             Some(Target::Stream(open)) => {
                 let limit = options.connect_limit();
-                let opened = timeout(limit, open()).await;
+                let opened = timeout(limit, open(())).await;
                 let opened = opened.map_err(|_| Error::connect_timed_out("the server", limit))?;
                 options.over(opened.map_err(Error::open)?)?
             }

@@ -431,7 +431,6 @@ impl<F: Framing> Channel<F> {
     /// Like [`call_with`](Self::call_with), but `process` takes the reply of one operation out of the
     /// type of all. The connection closes after any other message: all later replies would be those of
     /// earlier requests.
-    #[cfg(any(feature = "json", feature = "messagepack", feature = "postcard"))]
     #[doc(hidden)]
     pub async fn call_for<P, T>(
         &self,

@@ -115,7 +115,7 @@ impl<F: Framing> ChannelOptions<F> {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         Fut: Future<Output = io::Result<S>> + Send + 'static,
     {
-        Self::with_target(Target::Stream(Box::new(move || {
+        Self::with_target(Target::Stream(Box::new(move |()| {
             let opened = open();
             Box::pin(async move { opened.await.map(Stream::new) })
         })))
@@ -515,7 +515,7 @@ mod tests {
         let (near, mut far) = duplex(64);
         // The server accepts one connection, and is gone afterwards.
         let near = Mutex::new(Some(near));
-        let restarts = move || {
+        let restarts = move |()| {
             let near = lock(&near).take().map(Stream::new);
             let opened = near.ok_or_else(|| io::ErrorKind::ConnectionRefused.into());
             Box::pin(async { opened }) as _

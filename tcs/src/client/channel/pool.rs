@@ -79,7 +79,7 @@ impl<F: Framing> Pool<F> {
     pub(super) fn choose_for_call(&self) -> &Arc<Subchannel<F>> {
         match &*self.subchannels {
             [only] => only,
-            many => self.with_fewer_calls(many),
+            many => with_fewer_calls(many),
         }
     }
 
@@ -134,41 +134,6 @@ impl<F: Framing> Pool<F> {
         }
         Error::no_connection(cause.as_ref(), late)
     }
-
-    /// Returns the less loaded connection of two that are chosen at random. If neither is open, returns the least loaded of
-    /// all open connections.
-    ///
-    /// A chosen connection that is not open connects meanwhile, so that later calls use it.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "both indices are less than the length"
-    )]
-    fn with_fewer_calls<'a>(&self, many: &'a [Arc<Subchannel<F>>]) -> &'a Arc<Subchannel<F>> {
-        let first = fastrand::usize(..many.len());
-        let second = (first + fastrand::usize(1..many.len())) % many.len();
-        let chosen = [&many[first], &many[second]].map(|it| (it.load(), it));
-        let open = chosen.iter().filter(|(load, _)| load.is_some());
-        let open = open.min_by_key(|(load, _)| *load).map(|(_, least)| *least);
-        let least = open.or_else(|| least_loaded(many.iter()));
-        let Some(least) = least else {
-            // A connection for which a call can wait, if there is one.
-            let mut all = iter::once(&many[first]).chain(many);
-            let is_waited_for = |it: &&Arc<Subchannel<F>>| !it.lock().link().is_backing_off();
-            return all.find(is_waited_for).unwrap_or(&many[first]);
-        };
-        if let Some((_, closed)) = chosen.iter().find(|(load, _)| load.is_none()) {
-            Reconnector::request_in_background(closed);
-        }
-        least
-    }
-}
-
-/// Returns the least loaded of these connections that is open.
-fn least_loaded<'a, F: Framing>(
-    connections: impl Iterator<Item = &'a Arc<Subchannel<F>>>,
-) -> Option<&'a Arc<Subchannel<F>>> {
-    let open = connections.filter_map(|it| Some((it.load()?, it)));
-    open.min_by_key(|(load, _)| *load).map(|(_, least)| least)
 }
 
 impl<F: Framing> Drop for Pool<F> {
@@ -179,4 +144,39 @@ impl<F: Framing> Drop for Pool<F> {
             }
         }
     }
+}
+
+/// Returns the less loaded connection of two that are chosen at random. If neither is open, returns the least loaded of
+/// all open connections.
+///
+/// A chosen connection that is not open connects meanwhile, so that later calls use it.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "both indices are less than the length"
+)]
+fn with_fewer_calls<F: Framing>(many: &[Arc<Subchannel<F>>]) -> &Arc<Subchannel<F>> {
+    let first = fastrand::usize(..many.len());
+    let second = (first + fastrand::usize(1..many.len())) % many.len();
+    let chosen = [&many[first], &many[second]].map(|it| (it.load(), it));
+    let open = chosen.iter().filter(|(load, _)| load.is_some());
+    let open = open.min_by_key(|(load, _)| *load).map(|(_, least)| *least);
+    let least = open.or_else(|| least_loaded(many.iter()));
+    let Some(least) = least else {
+        // A connection for which a call can wait, if there is one.
+        let mut all = iter::once(&many[first]).chain(many);
+        let is_waited_for = |it: &&Arc<Subchannel<F>>| !it.lock().link().is_backing_off();
+        return all.find(is_waited_for).unwrap_or(&many[first]);
+    };
+    if let Some((_, closed)) = chosen.iter().find(|(load, _)| load.is_none()) {
+        Reconnector::request_in_background(closed);
+    }
+    least
+}
+
+/// Returns the least loaded of these connections that is open.
+fn least_loaded<'a, F: Framing>(
+    connections: impl Iterator<Item = &'a Arc<Subchannel<F>>>,
+) -> Option<&'a Arc<Subchannel<F>>> {
+    let open = connections.filter_map(|it| Some((it.load()?, it)));
+    open.min_by_key(|(load, _)| *load).map(|(_, least)| least)
 }
