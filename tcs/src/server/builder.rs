@@ -49,8 +49,7 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
     /// (`RLIMIT_NOFILE`, `ulimit -n`) minus 100 if that is lower. The 100 are reserved for the rest of
     /// the program. If the limit leaves room for less than half of the maximum, a warning is logged.
     pub fn max_connections(mut self, limit: usize) -> Self {
-        self.settings.max_connections = limit;
-        self.settings.is_default_max = false;
+        self.settings.max_connections = Some(limit);
         self
     }
 
