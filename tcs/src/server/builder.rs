@@ -48,8 +48,7 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
     /// (`RLIMIT_NOFILE`, `ulimit -n`) minus 100 for the rest of the program, if that is lower. If the descriptor limit
     /// leaves room for less than half of the maximum, the server logs a warning.
     pub fn max_connections(mut self, limit: usize) -> Self {
-        self.settings.max_connections = limit;
-        self.settings.is_default_max = false;
+        self.settings.max_connections = Some(limit);
         self
     }
 

@@ -37,9 +37,9 @@ pub(super) struct Settings {
     pub(super) keepalive_timeout: Option<Duration>,
     /// Whether systemd is told when the server accepts connections, and when it is stopped.
     pub(super) notifies_systemd: bool,
-    pub(super) max_connections: usize,
-    /// Whether the descriptor limit may lower `max_connections`.
-    pub(super) is_default_max: bool,
+    /// `None`: the default, which the descriptor limit may lower.
+    pub(super) max_connections: Option<usize>,
+    pub(super) default_max_connections: usize,
     pub(super) at_capacity: AtCapacity,
     /// `None`: the default.
     pub(super) max_connections_per_address: Option<usize>,
@@ -63,8 +63,8 @@ impl Settings {
             listeners: Vec::new(),
             handshakes: Vec::new(),
             start_tls: None,
-            max_connections: M::MAX_CONNECTIONS,
-            is_default_max: true,
+            max_connections: None,
+            default_max_connections: M::MAX_CONNECTIONS,
             at_capacity: AtCapacity::default(),
             max_connections_per_address: None,
             // The size of tokio's own pool of blocking threads.
@@ -110,18 +110,16 @@ impl Settings {
     /// Returns the maximum number of open connections. If the default needs more descriptors than the process may open,
     /// returns a lower number.
     pub(super) fn effective_max_connections(&self) -> usize {
-        let (most, room) = (self.max_connections, connections_of(descriptor_limit()));
+        let default = self.default_max_connections;
+        let most = self.max_connections.unwrap_or(default);
+        let room = connections_of(descriptor_limit());
         if room < most / 2 {
             tracing::warn!(
                 max_connections = most,
                 "the descriptor limit (`ulimit -n`) leaves room for {room} connections"
             );
         }
-        if self.is_default_max {
-            most.min(room)
-        } else {
-            most
-        }
+        self.max_connections.unwrap_or(default.min(room))
     }
 
     /// Creates the registry of the server's connections.
@@ -144,7 +142,7 @@ impl Settings {
         check_zero(&[
             ("max_frame_len", limits.max_frame_len == 0),
             ("max_reply_len", limits.reply_len() == 0),
-            ("max_connections", self.max_connections == 0),
+            ("max_connections", self.max_connections == Some(0)),
             (
                 "max_connections_per_address",
                 self.max_connections_per_address == Some(0),
@@ -235,7 +233,7 @@ mod tests {
         let others = [Settings::new::<Iterative>(), Settings::new::<Once>()];
         let [iterative, once] = others.map(|settings| idle(settings.limits));
         let (most, per_address) = (
-            settings.max_connections,
+            settings.default_max_connections,
             [2, 1_024].map(default_per_address),
         );
         assert_eq!(per_address, [1, 256]);
@@ -330,9 +328,9 @@ mod tests {
         let mut settings = Settings::new::<Concurrent>();
         let room = connections_of(descriptor_limit());
         assert_eq!(settings.effective_max_connections(), room.min(1_024));
-        settings.max_connections = usize::MAX;
+        settings.default_max_connections = usize::MAX;
         assert_eq!(settings.effective_max_connections(), room);
-        settings.is_default_max = false;
+        settings.max_connections = Some(usize::MAX);
         assert_eq!(settings.effective_max_connections(), usize::MAX);
         assert_eq!(Settings::new::<Iterative>().effective_max_connections(), 1);
     }
