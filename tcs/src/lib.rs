@@ -500,6 +500,7 @@
 pub mod blocking;
 mod blocking_permits;
 mod buffer;
+mod checks;
 pub mod client;
 mod codel;
 mod context;
@@ -510,7 +511,6 @@ mod error;
 pub mod format;
 pub mod framing;
 mod from_session;
-mod limit;
 mod macro_support;
 mod middleware;
 #[cfg(test)]

@@ -27,11 +27,11 @@ pub use crate::framing::connection_framing::ConnectionFraming;
 pub use crate::{
     __arguments as arguments, __client as client, __message as message, __operations as operations,
     __unserved as unserved, Channel, Connection, ConnectionInfo, Peer, Rejection, Result, blocking,
+    checks::{client_error, reject_with_error, server_error, upload_error},
     client::{ChannelItems, Items, Upload},
     conversation::{CloneFraming, LentFraming},
     format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer},
     framing::{HasIds, LengthPrefixed},
-    limit::{client_error, reject_with_error, server_error, upload_error},
     macro_support::{
         answer::{Answer, AnyAnswer},
         bounds::{

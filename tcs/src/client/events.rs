@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use crate::{
-    Error, Result, format::Decode, framing::Framing, limit::check_events, protocol::Pushes,
+    Error, Result, checks::check_events, format::Decode, framing::Framing, protocol::Pushes,
 };
 
 impl<F: Framing> Connection<F> {

@@ -32,8 +32,8 @@ use super::{
 };
 use crate::{
     Error, Peer, Result,
+    checks::assert_parameters,
     framing::{ConnectionFraming, Framing, Notice},
-    limit::assert_parameters,
     runtime::poll_once,
     transport::Stream,
 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::transport::ClientTls;
 use crate::{
     Result,
-    limit::{check_message_len, check_zero},
+    checks::{check_message_len, check_zero},
     socket::Keepalive,
 };
 

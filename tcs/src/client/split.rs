@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     Error, Peer, Result,
+    checks::check_events,
     format::{Decode, Frame},
     framing::Framing,
-    limit::check_events,
     panics::{lock, wake_all},
     protocol::{CallContract, Contract, Pushes},
     sync::Mutex,

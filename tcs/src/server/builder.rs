@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     Error, Peer, Rejection, Result,
+    checks::assert_parameters,
     framing::Framing as _,
-    limit::assert_parameters,
     protocol::{PushOverflow, ServerProtocol},
     transport::{Address, Handshake, Listener},
 };

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     Error,
+    checks::{check_message_len, check_zero},
     conversation::ConversationLimits,
-    limit::{check_message_len, check_zero},
     socket::Keepalive,
     transport::{Address, DynHandshake},
 };

@@ -22,10 +22,10 @@ use super::{Channel, backoff::wait_before_retry, pool::Pool, subscribers::Subscr
 use crate::client::owned::Owned;
 use crate::{
     Error, Result,
+    checks::check_events,
     client::{event_queue::Entry, requests::encode_unframed},
     format::{Decode, Frame, Writer},
     framing::Framing,
-    limit::check_events,
     protocol::{CallOwned, Contract, Pushes},
     runtime::inside_runtime,
 };

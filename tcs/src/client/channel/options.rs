@@ -20,13 +20,13 @@ use super::{
 };
 use crate::{
     Error, Result,
+    checks::check_zero,
     client::{
         connect::race,
         connection::Connection,
         options::{ConnectOptions, MAX_TIMEOUT},
     },
     framing::{Framing, LengthPrefixed, Side},
-    limit::check_zero,
     runtime::inside_runtime,
     sync::Mutex,
     transport::{Address, Stream},

@@ -38,9 +38,9 @@ use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
 use crate::{
     ConnectionInfo,
     buffer::{BufferSlot, Buffers, ReadAhead, ReadBuffer},
+    checks::{assert_no_error, server_error},
     conversation::{Conversation, PushQueue},
     framing::{ConnectionFraming, Framing as _},
-    limit::{assert_no_error, server_error},
     panics::{Payload, poll_caught},
     protocol::{Concurrency, ServerProtocol, has_no_request, is_concurrent, share_session},
     runtime::{poll_once, wake_after_others},
