@@ -334,6 +334,12 @@ impl<F: Framing> ConnectionFraming<F> {
                 self.forget_deadline();
                 arrived > 0 && frame.consumed > 0
             }
+            // A rejection.
+            FrameKind::Control(code @ ..PING) if input.side() == Side::Server => {
+                return Err(FrameError::malformed(format_args!(
+                    "a control frame of kind {code:#04x}, which clients do not send"
+                )));
+            }
             FrameKind::Control(code) => {
                 if is_within && code >= PING {
                     let text = input.bytes().get(frame.payload()).unwrap_or_default();
