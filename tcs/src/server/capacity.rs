@@ -131,7 +131,7 @@ mod tests {
         super::{
             mode::Concurrent,
             settings::Settings,
-            time::{Deadline, Millis},
+            time::{ClockTime, Deadline},
         },
         *,
     };
@@ -151,7 +151,7 @@ mod tests {
             let cx = Context::from_waker(Waker::noop());
             let wait = connection.poll_deadline(Deadline::NEVER, &cx);
             assert!(wait.is_pending());
-            connection.set_idle_since(Millis::MIN);
+            connection.set_idle_since(ClockTime::MIN);
         }
         let mut capacity = Capacity::new(1, AtCapacity::EvictIdle);
         let _open = capacity.make_room(None, &registry).await.expect("room");

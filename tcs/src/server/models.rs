@@ -15,7 +15,7 @@ use super::{
     mode::Concurrent,
     registry::Registry,
     settings::Settings,
-    time::{Deadline, Millis},
+    time::{ClockTime, Deadline},
 };
 use crate::{
     Peer,
@@ -48,12 +48,12 @@ fn permit_of_an_evicted_connection_goes_to_the_new_one() {
         let mut connection = registry.register();
         let cx = Context::from_waker(Waker::noop());
         assert!(connection.poll_deadline(Deadline::NEVER, &cx).is_pending());
-        connection.set_idle_since(Millis::MIN);
+        connection.set_idle_since(ClockTime::MIN);
         scope(|threads| {
             threads.spawn(move || {
                 block_on(poll_fn(|cx| {
                     let wait = connection.poll_deadline(Deadline::NEVER, cx);
-                    connection.set_idle_since(Millis::MIN);
+                    connection.set_idle_since(ClockTime::MIN);
                     if wait.is_pending() && !connection.take_eviction() {
                         return Poll::Pending;
                     }

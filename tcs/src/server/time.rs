@@ -38,7 +38,7 @@ impl Limit {
 
 /// The time in milliseconds at which a wait began; see [`Registration::now`](super::registry::Registration::now). The
 /// number is never 0, so that an `Option` of it is no larger.
-pub(super) type Millis = NonZero<u64>;
+pub(super) type ClockTime = NonZero<u64>;
 
 /// The time in milliseconds at which a connection stops waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,10 +52,13 @@ impl Deadline {
         Self(milliseconds)
     }
 
-    /// Returns the end of a limit that began at `began`.
+    /// Returns the end of a limit that began at `began`, or [`NEVER`](Self::NEVER) if it has not begun.
     #[inline]
-    pub(super) const fn after(began: Millis, limit: Limit) -> Self {
-        Self(began.get()).plus(limit)
+    pub(super) fn after(began: impl Into<Option<ClockTime>>, limit: Limit) -> Self {
+        match began.into() {
+            Some(began) => Self(began.get()).plus(limit),
+            None => Self::NEVER,
+        }
     }
 
     #[inline]

@@ -4,7 +4,7 @@ use std::{mem::replace, sync::Arc, task::Waker};
 
 use super::super::{
     tally::Tally,
-    time::{Deadline, Millis},
+    time::{ClockTime, Deadline},
 };
 use crate::{
     panics::{contain, lock},
@@ -121,7 +121,7 @@ impl ConnectionEntry {
 
     /// Sets when the connection began to wait for a request, until its next wait.
     #[inline]
-    pub(super) fn set_idle_since(&self, began: Millis) {
+    pub(super) fn set_idle_since(&self, began: ClockTime) {
         self.idle_since
             .store(low_bits(began.get()), Ordering::Relaxed);
     }

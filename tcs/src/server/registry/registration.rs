@@ -14,7 +14,7 @@ use super::{
         probe::SchedulerProbe,
         rejected::TOO_OLD,
         tally::{EventTally, Tally},
-        time::{Deadline, Millis},
+        time::{ClockTime, Deadline},
     },
     Registry,
     entry::{ConnectionEntry, Flags},
@@ -95,8 +95,8 @@ impl Registration {
     ///
     /// The result is the latest possible time, because the clock may lag, and no limit must end early because of that.
     #[inline]
-    pub(in crate::server) fn now(&self) -> Millis {
-        NonZero::new(self.registry.latest()).unwrap_or(Millis::MIN)
+    pub(in crate::server) fn now(&self) -> ClockTime {
+        NonZero::new(self.registry.latest()).unwrap_or(ClockTime::MIN)
     }
 
     /// Returns `true` if the deadline had passed at the last sweep.
@@ -144,7 +144,7 @@ impl Registration {
 
     /// Sets when the connection began to wait for a request, until its next wait.
     #[inline]
-    pub(in crate::server) fn set_idle_since(&self, began: Millis) {
+    pub(in crate::server) fn set_idle_since(&self, began: ClockTime) {
         self.entry.set_idle_since(began);
     }
 

@@ -11,7 +11,7 @@ use crate::{
     framing::{Framing, Notice},
     server::{
         limits::Limits,
-        time::{Deadline, Limit, Millis},
+        time::{ClockTime, Deadline, Limit},
     },
 };
 
@@ -60,13 +60,18 @@ impl ActiveRequest {
     }
 
     /// Starts the time of the function of this request.
-    pub(super) fn start(&mut self, client_deadline: ClientDeadline, now: Millis, limits: &Limits) {
+    pub(super) fn start(
+        &mut self,
+        client_deadline: ClientDeadline,
+        now: ClockTime,
+        limits: &Limits,
+    ) {
         self.client_deadline = client_deadline;
         self.restart(now, limits);
     }
 
     /// Starts `request_timeout` again, for the next item.
-    pub(super) fn restart(&mut self, now: Millis, limits: &Limits) {
+    pub(super) fn restart(&mut self, now: ClockTime, limits: &Limits) {
         let client = self.client_deadline;
         self.deadline = Deadline::after(now, limits.request_timeout).min(client.at);
         let limit = limits.request_deadline();
@@ -99,7 +104,7 @@ impl ActiveRequest {
     }
 
     /// Starts `write_timeout` if items wait for credit, unless it runs. Returns its end.
-    pub(super) fn start_credit_wait(&mut self, now: Millis, limits: &Limits) -> Deadline {
+    pub(super) fn start_credit_wait(&mut self, now: ClockTime, limits: &Limits) -> Deadline {
         if self.credit_deadline == Deadline::NEVER && self.waits_for_credit() {
             self.credit_deadline = Deadline::after(now, credit_limit(limits, self.credit));
         }
@@ -145,7 +150,7 @@ impl ClientDeadline {
     };
 
     /// Creates the deadline of a request that has arrived at `now`.
-    pub(super) fn new(now: Millis, millis: Option<u32>) -> Self {
+    pub(super) fn new(now: ClockTime, millis: Option<u32>) -> Self {
         let Some(millis) = millis else {
             return Self::NEVER;
         };
