@@ -143,7 +143,7 @@ impl<F: Framing> ConnectionFraming<F> {
         // With a limit that is too small, a framing returns the length of a message in place of waiting for its end, if
         // it is at most four times that limit.
         let mut smaller = limit;
-        while F::HAS_INDEPENDENT_FRAMES && smaller > OVERHEAD {
+        while F::HAS_INDEPENDENT_REQUESTS && smaller > OVERHEAD {
             smaller = smaller.div_ceil(SKIP_FACTOR);
             let input = Input::new(bytes, smaller, Side::Server, ReadState::Idle);
             match F::default().parse(input) {
@@ -333,6 +333,12 @@ impl<F: Framing> ConnectionFraming<F> {
             FrameKind::Oversized => {
                 self.forget_deadline();
                 arrived > 0 && frame.consumed > 0
+            }
+            // A rejection.
+            FrameKind::Control(code @ ..PING) if input.side() == Side::Server => {
+                return Err(FrameError::malformed(format_args!(
+                    "a control frame of kind {code:#04x}, which clients do not send"
+                )));
             }
             FrameKind::Control(code) => {
                 if is_within && code >= PING {

@@ -102,6 +102,7 @@ impl<Requests: Framing, Replies: Framing> Framing for Duplex<Requests, Replies> 
     };
     const HAS_INDEPENDENT_FRAMES: bool =
         Requests::HAS_INDEPENDENT_FRAMES && Replies::HAS_INDEPENDENT_FRAMES;
+    const HAS_INDEPENDENT_REQUESTS: bool = Requests::HAS_INDEPENDENT_REQUESTS;
 
     fn set_side(&mut self, side: Side) {
         self.is_client = side == Side::Client;
@@ -144,7 +145,17 @@ impl<Requests: Framing, Replies: Framing> Framing for Duplex<Requests, Replies> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::{ConnectionFraming, CrlfText, Lines, ReadState, Verbatim};
+    use crate::framing::{ConnectionFraming, CrlfText, LengthPrefixed, Lines, ReadState, Verbatim};
+
+    #[test]
+    fn length_of_a_request_is_known_although_replies_depend_on_each_other() {
+        type Requests = Duplex<LengthPrefixed, Verbatim>;
+        const { assert!(!Requests::HAS_INDEPENDENT_FRAMES) };
+        let framing = ConnectionFraming::<Requests>::default();
+        let begun = &100_000_u32.to_be_bytes()[..];
+        let bound = framing.frame_len_bound(begun, 1 << 20);
+        assert!((100_004..110_000).contains(&bound), "{bound}");
+    }
 
     /// Returns what a client makes of the first bytes of its server.
     fn first_reply<F: Framing>(bytes: &[u8]) -> Result<Option<ParsedFrame>, FrameError> {

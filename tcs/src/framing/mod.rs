@@ -269,6 +269,10 @@ pub trait Framing: Default + Send + 'static {
     /// Default: `false`.
     const HAS_INDEPENDENT_FRAMES: bool = false;
 
+    /// As [`HAS_INDEPENDENT_FRAMES`](Self::HAS_INDEPENDENT_FRAMES), for the frames that a server reads.
+    #[doc(hidden)]
+    const HAS_INDEPENDENT_REQUESTS: bool = Self::HAS_INDEPENDENT_FRAMES;
+
     // Reading and writing.
 
     /// Sets the end of the connection at which this framing is used, before anything is written. Only a client calls

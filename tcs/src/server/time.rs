@@ -52,10 +52,13 @@ impl Deadline {
         Self(milliseconds)
     }
 
-    /// Returns the end of a limit that began at `began`.
+    /// Returns the end of a limit that began at `began`, or [`NEVER`](Self::NEVER) if it has not begun.
     #[inline]
-    pub(super) const fn after(began: ClockTime, limit: Limit) -> Self {
-        Self(began.get()).plus(limit)
+    pub(super) fn after(began: impl Into<Option<ClockTime>>, limit: Limit) -> Self {
+        match began.into() {
+            Some(began) => Self(began.get()).plus(limit),
+            None => Self::NEVER,
+        }
     }
 
     #[inline]

@@ -4,25 +4,25 @@ use tokio::time::Instant;
 
 /// The time that a connection may spend on requests within one poll of its task.
 ///
-/// Without this limit, a peer that never stops sending keeps its worker thread busy, and the timers, the signals
-/// and the other connections of that thread wait. The clock is read once for up to [`MAX_STRIDE`] requests, as
-/// long as they are cheap. A lone request reads no clock.
+/// Without this limit, a peer that never stops sending would starve the timers, the signals and the other connections of
+/// its worker thread. While requests are cheap, the clock is read once for up to [`MAX_STRIDE`] of them. For a single
+/// request, it is not read.
 #[derive(Debug)]
 pub(super) struct Budget {
     /// How many more requests may be processed before the clock is read.
     left: u8,
-    /// How many requests are processed between two looks at the clock. Kept from poll to poll.
+    /// How many requests are processed between two readings of the clock. Kept from poll to poll.
     stride: u8,
-    /// When the clock was read last in this poll.
-    looked: Option<Instant>,
-    /// The nanoseconds that were spent by then, at most 4 s: a `u32`, because an idle connection holds this field, too.
+    /// When the clock was last read in this poll.
+    last_read: Option<Instant>,
+    /// The nanoseconds spent until then, at most 4 s. A `u32` keeps idle connections small.
     spent: u32,
 }
 
-/// The most requests between two looks at the clock.
+/// The maximum number of requests between two readings of the clock.
 ///
-/// If all of them turn out to be expensive, other connections wait for this many expensive requests. A flood
-/// may slow down others by a factor of 10 (`tests/fairness.rs`), so this is less than 10.
+/// Other connections may wait for this many expensive requests. A flood must not slow them down by more than a factor of
+/// 10 (`tests/fairness.rs`), so this is less than 10.
 const MAX_STRIDE: u8 = 9;
 
 impl Budget {
@@ -30,7 +30,7 @@ impl Budget {
         Self {
             left: 1,
             stride: 1,
-            looked: None,
+            last_read: None,
             spent: 0,
         }
     }
@@ -39,7 +39,7 @@ impl Budget {
     #[inline]
     pub(super) fn restart(&mut self) {
         self.left = 1;
-        self.looked = None;
+        self.last_read = None;
         self.spent = 0;
     }
 
@@ -49,19 +49,18 @@ impl Budget {
         self.left == 0
     }
 
-    /// Reads the clock. Returns `true` if `limit` nanoseconds are over, and otherwise allows more
-    /// requests.
+    /// Reads the clock. Returns `true` if `limit` nanoseconds are spent, and otherwise allows more requests.
     #[inline(never)]
     pub(super) fn check_clock(&mut self, limit: u64) -> bool {
         let now = Instant::now();
-        let Some(last) = self.looked.replace(now) else {
-            // The first request looked like a lone one, so the clock starts only now.
+        let Some(last) = self.last_read.replace(now) else {
+            // After the first request nothing more had arrived, so the clock was not started.
             self.left = 1;
             return false;
         };
         let taken = u32::try_from((now - last).as_nanos()).unwrap_or(u32::MAX);
         self.spent = self.spent.saturating_add(taken);
-        // A stride is cheap below a sixteenth of the limit: `MAX_STRIDE` such requests stay within it.
+        // Below a sixteenth of the limit, so that `MAX_STRIDE` such requests stay within it.
         let is_cheap = u64::from(taken) < limit / 16;
         self.stride = if is_cheap {
             MAX_STRIDE.min(self.stride * 2)
@@ -77,8 +76,8 @@ impl Budget {
     pub(super) fn count(&mut self, has_more: impl FnOnce() -> bool) {
         // `left` can be 0 here: a framing can find a frame when no bytes are left.
         self.left = self.left.saturating_sub(1);
-        if self.left == 0 && self.looked.is_none() && has_more() {
-            self.looked = Some(Instant::now());
+        if self.left == 0 && self.last_read.is_none() && has_more() {
+            self.last_read = Some(Instant::now());
         }
     }
 }
@@ -115,7 +114,7 @@ mod tests {
     fn lone_request_reads_no_clock() {
         let mut budget = Budget::new();
         budget.count(|| false);
-        assert_eq!(budget.looked, None);
+        assert_eq!(budget.last_read, None);
         // The next request in the same poll reads the clock, but is processed.
         assert!(budget.is_due() && !budget.check_clock(NONE));
         budget.count(|| false);
@@ -146,8 +145,8 @@ mod tests {
         let mut budget = begun();
         assert!(!budget.check_clock(PLENTY));
         stride(&mut budget);
-        budget.looked = Instant::now().checked_sub(Duration::from_secs(1));
-        assert!(budget.looked.is_some() && !budget.check_clock(3_000_000_000));
+        budget.last_read = Instant::now().checked_sub(Duration::from_secs(1));
+        assert!(budget.last_read.is_some() && !budget.check_clock(3_000_000_000));
         assert_eq!(stride(&mut budget), 1);
     }
 }

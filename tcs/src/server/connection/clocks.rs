@@ -1,4 +1,4 @@
-//! The clocks of a connection: when each of its waits began, and the deadlines that follow. Nothing here waits.
+//! When each wait of a connection began, and its deadline. Nothing here waits.
 
 use crate::{
     buffer::ReadBuffer,
@@ -8,13 +8,11 @@ use crate::{
     },
 };
 
-/// How long a started frame may take to complete once a drain has begun.
+/// How long an incomplete frame may take once a drain has begun.
 pub(super) const DRAINED_FRAME: Limit = Limit::from_secs(1);
-/// A deadline moves by a second for each of this many bytes of a frame that arrive, or of replies that
-/// the peer takes.
+/// A deadline is extended by a second for each of this many bytes of a frame that arrive, or of replies that are sent.
 ///
-/// If the clock restarted with each byte instead, a peer that transfers a byte now and then could hold its
-/// connection forever.
+/// If each byte restarted the clock, a peer that sends a byte now and then could keep its connection forever.
 const BYTES_PER_SECOND: usize = 64 * 1024;
 /// How long a connection may hold memory that others wait for.
 pub(super) const CONTENDED: Limit = Limit::from_secs(2);
@@ -23,26 +21,33 @@ const BYTES_PER_SECOND_OF_MEMORY: usize = 4 << 20;
 /// An initial congestion window (RFC 6928).
 const WINDOW: usize = 14_600;
 
-/// The clocks of a connection.
+/// When the waits of a connection began, each if it is in progress.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
-    /// Runs from the first wait after a request until the next request. A frame that is not a request, such as a
-    /// notice, does not stop this clock, or a peer could hold its connection without a request.
-    idle: Stopwatch,
-    /// How many requests had been received when `idle` was started. Comparing once for each wait is cheaper than
-    /// stopping the clock with each request.
+    /// Runs from the first wait after a request until the next request. Other frames, such as notices, do not stop it.
+    /// Otherwise, a peer could keep its connection without a request.
+    idle: Option<ClockTime>,
+    /// The number of received requests when `idle` was started. A comparison for each wait costs less than a stop for each
+    /// request.
     idle_after: u64,
     /// Runs while the connection waits for the rest of a frame.
-    pub(super) frame: Stopwatch,
+    pub(super) frame: Option<ClockTime>,
     /// Runs once this connection has noticed that the server drains.
-    pub(super) drain: Stopwatch,
-    /// Runs once this connection has noticed, before or while a function waited, that the peer has closed its
-    /// sending half. Never stopped: all further functions share the time of `half_close_timeout`.
-    pub(super) half_close: Stopwatch,
-    pub(super) stall: StallClock,
+    pub(super) drain: Option<ClockTime>,
+    /// Runs from when the peer has closed its sending half and a function waits. Never stopped: all further functions share
+    /// `half_close_timeout`.
+    pub(super) half_close: Option<ClockTime>,
+    /// Runs while the peer reads more slowly than replies are written.
+    pub(super) stall: Option<ClockTime>,
+    /// How many bytes of the write buffer had been sent when `stall` was started.
+    sent_before_stall: usize,
     /// Runs while this connection holds memory that others wait for.
-    pub(super) memory: Stopwatch,
-    pub(super) send_queue: SendQueueEstimate,
+    pub(super) memory: Option<ClockTime>,
+    /// The number of bytes passed to the operating system since `filled`.
+    given: usize,
+    /// When more than [`WINDOW`] bytes had been passed to the operating system, which sends fewer bytes at once. A reset
+    /// destroys bytes that it has not sent.
+    filled: Option<ClockTime>,
 }
 
 impl Clocks {
@@ -51,12 +56,12 @@ impl Clocks {
     #[inline]
     pub(super) fn start_idle(&mut self, now: ClockTime, received: u64) -> ClockTime {
         self.stop_idle_after_requests(received);
-        self.idle.start(now)
+        *self.idle.get_or_insert(now)
     }
 
     /// Returns `true` if no request has been received since the idle clock was started.
     pub(super) fn is_idle(&self, received: u64) -> bool {
-        received == self.idle_after && self.idle.is_running()
+        received == self.idle_after && self.idle.is_some()
     }
 
     /// Stops the idle clock if requests have been received since it was started.
@@ -64,11 +69,11 @@ impl Clocks {
     fn stop_idle_after_requests(&mut self, received: u64) {
         if received != self.idle_after {
             self.idle_after = received;
-            self.idle.stop();
+            self.idle = None;
         }
     }
 
-    /// Returns when the frame in `read`, which has arrived in part, must be complete.
+    /// Returns the deadline of the incomplete frame in `read`.
     #[cold]
     pub(super) fn frame_deadline(
         &mut self,
@@ -82,100 +87,39 @@ impl Clocks {
         self.stop_idle_after_requests(received);
         // Idle time does not pass while a rejected message is skipped.
         if !read.is_skipping() {
-            self.idle.start(now);
+            self.idle.get_or_insert(now);
         }
-        // A frame that starts after `idle_timeout` gets no time: the frames before it were not requests.
-        let idle = self.idle.deadline(idle).plus(limit);
-        Deadline::after(self.frame.start(now), limit).min(idle)
-    }
-}
-
-/// The start of a wait, if one is in progress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stopwatch(Option<ClockTime>);
-
-impl Stopwatch {
-    /// Starts the clock, unless it runs. Returns when it started.
-    #[inline]
-    pub(super) fn start(&mut self, now: ClockTime) -> ClockTime {
-        *self.0.get_or_insert(now)
+        // A frame that begins after `idle_timeout` has no time: the frames before it were not requests.
+        let idle = Deadline::after(self.idle, idle).plus(limit);
+        Deadline::after(*self.frame.get_or_insert(now), limit).min(idle)
     }
 
-    #[inline]
-    pub(super) const fn stop(&mut self) {
-        self.0 = None;
-    }
-
-    #[inline]
-    pub(super) const fn is_running(self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Returns the end of `limit`, or [`Deadline::NEVER`] if the clock does not run.
-    #[inline]
-    pub(super) fn deadline(self, limit: Limit) -> Deadline {
-        match self.0 {
-            Some(began) => Deadline::after(began, limit),
-            None => Deadline::NEVER,
+    /// Starts the clock of `write_timeout`, unless it runs. `sent` bytes of the write buffer have been sent.
+    pub(super) fn start_stall(&mut self, now: ClockTime, sent: usize) {
+        if self.stall.is_none() {
+            (self.stall, self.sent_before_stall) = (Some(now), sent);
         }
-    }
-}
-
-/// The clock of a peer that reads more slowly than replies are written.
-#[derive(Debug, Default)]
-pub(super) struct StallClock {
-    clock: Stopwatch,
-    /// How many bytes of the write buffer had been sent when the clock started.
-    sent: usize,
-}
-
-impl StallClock {
-    /// Starts the clock, unless it runs. `sent` bytes of the write buffer have been sent.
-    pub(super) fn start(&mut self, now: ClockTime, sent: usize) {
-        if !self.clock.is_running() {
-            self.sent = sent;
-        }
-        self.clock.start(now);
-    }
-
-    #[inline]
-    pub(super) const fn stop(&mut self) {
-        self.clock.stop();
-    }
-
-    pub(super) const fn is_running(&self) -> bool {
-        self.clock.is_running()
     }
 
     /// Returns when the peer must have read the write buffer. `sent` bytes of it have been sent.
-    pub(super) fn deadline(&self, limit: Limit, sent: usize) -> Deadline {
-        let transferred = sent.saturating_sub(self.sent);
-        self.clock.deadline(extended(limit, transferred))
+    pub(super) fn stall_deadline(&self, limit: Limit, sent: usize) -> Deadline {
+        let transferred = sent.saturating_sub(self.sent_before_stall);
+        Deadline::after(self.stall, extended(limit, transferred))
     }
-}
 
-/// Estimates whether the operating system has sent all bytes that it was given. A reset destroys unsent bytes.
-#[derive(Debug, Default)]
-pub(super) struct SendQueueEstimate {
-    /// The number of bytes since `filled`.
-    bytes: usize,
-    /// When the operating system was last given more than [`WINDOW`] bytes. Fewer bytes leave at once.
-    filled: Option<ClockTime>,
-}
-
-impl SendQueueEstimate {
-    /// Counts bytes that were given to the operating system.
+    /// Counts bytes that were passed to the operating system.
     #[inline]
-    pub(super) fn count(&mut self, bytes: usize, now: impl FnOnce() -> ClockTime) {
-        self.bytes += bytes;
-        if self.bytes > WINDOW {
-            self.bytes = 0;
+    pub(super) fn count_sent(&mut self, bytes: usize, now: impl FnOnce() -> ClockTime) {
+        self.given += bytes;
+        if self.given > WINDOW {
+            self.given = 0;
             self.filled = Some(now());
         }
     }
 
-    /// Returns the end of `limit`, which began when the queue was last filled. Returns `None` if it never was.
-    pub(super) fn deadline(&self, limit: Limit) -> Option<Deadline> {
+    /// Estimates when the operating system has sent all bytes, if that takes at most `limit`. Returns `None` if it has sent
+    /// them at once.
+    pub(super) fn delivery_deadline(&self, limit: Limit) -> Option<Deadline> {
         self.filled.map(|filled| Deadline::after(filled, limit))
     }
 }
@@ -219,19 +163,6 @@ mod tests {
     }
 
     #[test]
-    fn clock_that_runs_is_not_started_again() {
-        let mut clock = Stopwatch::default();
-        assert_eq!(clock.deadline(LIMIT), Deadline::NEVER);
-        clock.start(at(100));
-        clock.start(at(200));
-        assert_eq!(clock.deadline(LIMIT), after(100, LIMIT));
-        clock.stop();
-        clock.start(at(300));
-        assert_eq!(clock.deadline(LIMIT), after(300, LIMIT));
-        assert_eq!(clock.deadline(Limit::NONE), Deadline::NEVER);
-    }
-
-    #[test]
     fn frame_keeps_its_memory_for_two_seconds_and_one_for_each_4_mib() {
         for (arrived, seconds) in [(0, 2), ((4 << 20) - 1, 2), (4 << 20, 3), (9 << 20, 4)] {
             assert_eq!(
@@ -244,31 +175,31 @@ mod tests {
 
     #[test]
     fn peer_earns_a_second_for_each_64_kib_that_it_takes_after_the_start() {
-        let mut stall = StallClock::default();
-        assert_eq!(stall.deadline(LIMIT, 1 << 20), Deadline::NEVER);
-        stall.start(at(100), 1_000);
+        let mut clocks = Clocks::default();
+        assert_eq!(clocks.stall_deadline(LIMIT, 1 << 20), Deadline::NEVER);
+        clocks.start_stall(at(100), 1_000);
         // The peer took these bytes before.
-        stall.start(at(200), 100_000);
+        clocks.start_stall(at(200), 100_000);
         for (sent, seconds) in [(1_000, 10), (66_535, 10), (66_536, 11), (132_072, 12)] {
             let expected = after(100, Limit::from_secs(seconds));
-            assert_eq!(stall.deadline(LIMIT, sent), expected, "{sent}");
+            assert_eq!(clocks.stall_deadline(LIMIT, sent), expected, "{sent}");
         }
-        stall.stop();
-        stall.start(at(300), 200_000);
-        assert_eq!(stall.deadline(LIMIT, 200_000), after(300, LIMIT));
+        clocks.stall = None;
+        clocks.start_stall(at(300), 200_000);
+        assert_eq!(clocks.stall_deadline(LIMIT, 200_000), after(300, LIMIT));
     }
 
     #[test]
     fn send_queue_is_filled_by_more_than_a_window() {
-        let mut queue = SendQueueEstimate::default();
-        queue.count(WINDOW, || at(100));
-        assert_eq!(queue.deadline(LIMIT), None);
-        queue.count(1, || at(200));
-        assert_eq!(queue.deadline(LIMIT), Some(after(200, LIMIT)));
+        let mut clocks = Clocks::default();
+        clocks.count_sent(WINDOW, || at(100));
+        assert_eq!(clocks.delivery_deadline(LIMIT), None);
+        clocks.count_sent(1, || at(200));
+        assert_eq!(clocks.delivery_deadline(LIMIT), Some(after(200, LIMIT)));
         // The count begins anew.
-        queue.count(WINDOW, || at(300));
-        assert_eq!(queue.deadline(LIMIT), Some(after(200, LIMIT)));
-        queue.count(WINDOW, || at(400));
-        assert_eq!(queue.deadline(LIMIT), Some(after(400, LIMIT)));
+        clocks.count_sent(WINDOW, || at(300));
+        assert_eq!(clocks.delivery_deadline(LIMIT), Some(after(200, LIMIT)));
+        clocks.count_sent(WINDOW, || at(400));
+        assert_eq!(clocks.delivery_deadline(LIMIT), Some(after(400, LIMIT)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::{server::registry::AbortReason, text::Text};
+use crate::{Rejection, server::registry::AbortReason, text::Text};
 
 /// Why a connection or its loop of requests ends: the error of every function that can end one.
 ///
@@ -79,45 +79,16 @@ impl fmt::Display for End {
     }
 }
 
-/// Why a wait for a request, or for the rest of one, ends. The server tells the peer, unless the connection has ended.
-#[derive(Debug)]
-pub(super) enum WaitEnd {
-    /// `idle_timeout` is over, or the [`frame_limit`](super::clocks::frame_limit) of a started frame.
-    TimedOut,
-    /// The server drains. No frame has started, or it was not complete in time.
-    Draining,
-    /// The connection drains because of its age.
-    Retired,
-    /// The server needs the place of an idle connection.
-    Evicted,
-    /// Not an end yet: the read buffer must reserve memory before the connection reads more.
-    NeedsMemory,
-    /// The system has no memory for the rest of a frame.
-    OutOfMemory,
-    /// The memory budget has no memory for the rest of a frame, or others wait for the memory of this frame.
-    OverBudget,
-    /// The connection has ended for another reason, and cannot be written to.
-    Ended(End),
-}
-
-impl From<End> for WaitEnd {
-    fn from(end: End) -> Self {
-        Self::Ended(end)
-    }
-}
-
-/// Why a wait for functions ends before they return.
+/// Why a wait ends before a request has arrived, or before a function has returned.
 #[derive(Debug)]
 pub(super) enum Interrupt {
-    /// `request_timeout` is over.
-    TimedOut,
-    /// `half_close_timeout` is over.
-    HalfClosed,
-    /// The [`frame_limit`](super::clocks::frame_limit) of a frame that has begun is over, or others wait for its memory.
-    CutFrame,
-    /// There is no memory for a long chunk of the request.
-    OverBudget,
-    /// The connection ends. Only if the server aborts it, the peer can still be told.
+    /// There is no memory for the rest of a frame. The connection may wait for it.
+    NeedsMemory,
+    /// The request is rejected. Where none has arrived, the connection closes.
+    Rejected(Rejection),
+    /// The request is rejected, and then the connection closes for this reason.
+    Closing(Rejection, &'static str),
+    /// The connection ends. The peer is told only of a request that the server aborts.
     Ended(End),
 }
 

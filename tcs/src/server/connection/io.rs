@@ -1,8 +1,8 @@
-//! Every wait of a connection: for a request, for the peer to read, for a function, for the peer to close.
+//! The I/O of a connection, and every wait: for a request, for a function, and for the peer to read or to close.
 //!
-//! Only this module touches the stream. A wait first transfers what it can, and only then looks at its
-//! deadline, so that bytes that arrived in time count even if the task runs late. Deadlines come from the
-//! coarse clock of the registry, which also wakes the task; see [`Registration::poll_deadline`].
+//! Only this module accesses the stream. A wait transfers bytes before it checks its deadline, so that bytes that arrived in
+//! time count even if the task runs late. Deadlines are on the coarse clock of the registry, which also wakes the task; see
+//! [`Registration::poll_deadline`].
 
 mod closing;
 #[cfg(test)]
@@ -12,19 +12,21 @@ use std::{
     future::poll_fn,
     io,
     mem::replace,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     budget::Budget,
     clocks::{CONTENDED, Clocks, DRAINED_FRAME, frame_limit, memory_limit},
-    end::{End, Interrupt, WaitEnd},
+    end::{End, Interrupt},
+    rejections::{draining, evicted, idle, late_frame, memory_in_use, out_of_memory},
 };
 use crate::{
-    Peer, Rejection,
+    Peer, Rejection, RejectionKind,
     buffer::{
         Arrival, BufferSlot, Buffers, OverBudget, ReadAhead, ReadBuffer, ReadError, WriteBuffer,
     },
@@ -43,15 +45,15 @@ use crate::{
     transport::{DynHandshake, StartedTls, Stream},
 };
 
-/// The stream of a connection, with what its waits need: clocks, a budget, and the entry in the registry.
+/// The stream of a connection, with what its waits need: the clocks, the budget of a poll, and the entry in the registry.
 pub(super) struct Io {
     stream: Stream,
-    /// The code that runs, for the guard that catches panics.
+    /// Which code runs, for the guard that catches panics.
     pub(super) running: Running,
     /// Whether a half-close ends the connection while a function waits.
     ends_at_half_close: bool,
     budget: Budget,
-    /// `idle_timeout`, or the limit of this connection in its place.
+    /// `idle_timeout`, unless the connection has its own limit.
     pub(super) idle_limit: Limit,
     clocks: Clocks,
     /// The responses in the write buffer, including those without bytes. A response counts once it is sent.
@@ -60,14 +62,16 @@ pub(super) struct Io {
     usage: Option<AddressConnection>,
     /// The entry in the registry. After the stream, so that the connection counts as ended only when its socket is closed.
     pub(super) registration: Registration,
+    /// Released last, however the connection ends, but at once if the connection is evicted.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
-/// The code that runs, and so the code that has panicked when a panic is caught.
+/// Which code runs. When a panic is caught, this code has panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Running {
     /// The function of a request in sequence, or the framing.
     Sequential,
-    /// The framing: the panics of functions that run side by side are caught one by one.
+    /// The framing. The panics of functions that run concurrently are caught one by one.
     Concurrent,
     Stream,
     /// A function that is dropped because the connection ends. Its drop may panic, which is not answered.
@@ -81,6 +85,7 @@ impl Io {
         stream: Stream,
         usage: Option<AddressConnection>,
         registration: Registration,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
         Self {
             stream,
@@ -92,7 +97,20 @@ impl Io {
             unsent: Unsent::default(),
             usage,
             registration,
+            permit,
         }
+    }
+
+    /// Returns the time for a wait that begins now.
+    #[inline]
+    pub(super) fn now(&self) -> ClockTime {
+        self.registration.now()
+    }
+
+    /// Returns `true` if a deadline has passed.
+    #[inline]
+    pub(super) fn has_passed(&self, deadline: Deadline) -> bool {
+        self.registration.has_passed(deadline)
     }
 
     /// Returns `true` if the task must yield before it takes another frame or polls another function; see [`Budget`].
@@ -119,7 +137,7 @@ impl Io {
         self.registration.tally().count_received();
     }
 
-    /// Begins a request, unless it has waited too long or exceeds a limit of its address. A drop of the result ends the
+    /// Begins a request, unless it has waited too long or exceeds a limit of its address. Dropping the result ends the
     /// request. Closes the listener of a once server.
     #[cold]
     pub(super) fn begin_request<P: ServerProtocol>(
@@ -144,7 +162,7 @@ impl Io {
         self.unsent.served += 1;
     }
 
-    /// Counts a bad frame in the place of a request. Closes the listeners of a once server.
+    /// Counts an invalid frame as a request. Closes the listeners of a once server.
     pub(super) fn count_unreadable<P: ServerProtocol>(&self, shared: &Shared<P>) {
         self.count_request();
         shared.close_if_once();
@@ -153,7 +171,7 @@ impl Io {
     /// Starts the idle clock after a frame that is not a request.
     pub(super) fn start_idle(&mut self) {
         let received = self.registration.tally().received();
-        self.clocks.start_idle(self.registration.now(), received);
+        self.clocks.start_idle(self.now(), received);
     }
 
     /// Polls the stream, and records that its code runs.
@@ -168,12 +186,13 @@ impl Io {
 
     /// Returns `true` if the peer does not read what was sent.
     pub(super) const fn is_stalled(&self) -> bool {
-        self.clocks.stall.is_running()
+        self.clocks.stall.is_some()
     }
 
     /// Starts the clock of `half_close_timeout`, unless it runs.
     pub(super) fn start_half_close(&mut self) {
-        self.clocks.half_close.start(self.registration.now());
+        let now = self.now();
+        self.clocks.half_close.get_or_insert(now);
     }
 
     /// Waits for input: flushes the write buffer, then reads once. Releases the buffers while it waits.
@@ -184,7 +203,7 @@ impl Io {
         &mut self,
         slot: &mut BufferSlot,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), WaitEnd>> {
+    ) -> Poll<Result<(), Interrupt>> {
         let wait = self.poll_flush_and_read(slot.checkout(), cx);
         if wait.is_pending() {
             slot.release();
@@ -200,10 +219,10 @@ impl Io {
         &mut self,
         Buffers { read, ahead, write }: &mut Buffers,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), WaitEnd>> {
+    ) -> Poll<Result<(), Interrupt>> {
         // Before the flush, which can wait and then moves the rest of the buffer.
         if read.has_consumed() {
-            self.clocks.frame.stop();
+            self.clocks.frame = None;
         }
         // Replies without bytes (`Response::NoReply`) are counted by a flush as well.
         if !write.is_empty() || self.unsent.sum() > 0 {
@@ -245,13 +264,13 @@ impl Io {
             return flushed.map_ok(drop);
         };
         registration.tally().count_bytes_sent(sent - before);
-        self.clocks.send_queue.count(sent, || registration.now());
+        self.clocks.count_sent(sent, || registration.now());
         registration.tally().count_sent(&mut self.unsent);
-        self.clocks.stall.stop();
+        self.clocks.stall = None;
         Poll::Ready(Ok(()))
     }
 
-    /// Waits for a peer that does not read.
+    /// Waits until the peer reads, at most until the deadline of `write_timeout`.
     #[cold]
     fn poll_stalled(&mut self, write: &mut WriteBuffer, cx: &Context<'_>) -> Poll<Result<(), End>> {
         let deadline = self.start_stall(write)?;
@@ -267,9 +286,9 @@ impl Io {
         if write.is_overdrawn() {
             limit = limit.min(CONTENDED);
         }
-        let (stall, sent) = (&mut self.clocks.stall, write.sent());
-        stall.start(self.registration.now(), sent);
-        Ok(stall.deadline(limit, sent))
+        self.clocks
+            .start_stall(self.registration.now(), write.sent());
+        Ok(self.clocks.stall_deadline(limit, write.sent()))
     }
 
     /// Reads once.
@@ -280,11 +299,11 @@ impl Io {
         read: &mut ReadBuffer,
         ahead: &mut ReadAhead,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), WaitEnd>> {
-        // Before each read, because a peer may never stop sending.
+    ) -> Poll<Result<(), Interrupt>> {
+        // Before each read, because a peer may send without end.
         if self.registration.must_close() {
             let is_idle = !read.has_started() && ahead.is_unused();
-            self.check_closing(is_idle)?;
+            self.check_closing(read, is_idle)?;
         }
         // Reads before it looks at the deadline: bytes that arrived in time count even if this task is
         // late.
@@ -293,44 +312,41 @@ impl Io {
                 self.registration.tally().count_bytes_received(bytes);
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(ReadError::NeedsMemory)) => Poll::Ready(Err(WaitEnd::NeedsMemory)),
-            Poll::Ready(Err(ReadError::OutOfMemory)) => Poll::Ready(Err(WaitEnd::OutOfMemory)),
-            Poll::Ready(Err(ReadError::Io(error))) => Poll::Ready(Err(End::Error(error).into())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(match error {
+                ReadError::NeedsMemory => Interrupt::NeedsMemory,
+                ReadError::OutOfMemory => out_of_memory(),
+                ReadError::Io(error) => End::Error(error).into(),
+            })),
             Poll::Pending => self.poll_read_deadline(read, cx).map(Err),
         }
     }
 
-    /// Ends the wait of a connection that must close, unless a frame has started in a drain: it has some time to complete.
+    /// Ends the wait of a connection that must close. In a drain, an incomplete frame has [`DRAINED_FRAME`] to arrive.
     #[cold]
-    fn check_closing(&mut self, is_idle: bool) -> Result<(), WaitEnd> {
+    fn check_closing(&mut self, read: &ReadBuffer, is_idle: bool) -> Result<(), Interrupt> {
         let received = self.registration.tally().received();
         // The connection goes on if it has received a request since it was chosen.
         if self.registration.take_eviction() && is_idle && self.clocks.is_idle(received) {
-            return Err(WaitEnd::Evicted);
+            // The new connection need not wait until the peer has read the rejection.
+            self.permit = None;
+            return Err(evicted());
         }
         if !self.registration.is_draining() {
             return Ok(());
         }
-        self.clocks.drain.start(self.registration.now());
-        let deadline = self.clocks.drain.deadline(DRAINED_FRAME);
-        if is_idle || self.registration.has_passed(deadline) {
-            return Err(self.end_of_drain());
+        let now = self.now();
+        self.clocks.drain.get_or_insert(now);
+        let deadline = Deadline::after(self.clocks.drain, DRAINED_FRAME);
+        if is_idle || self.has_passed(deadline) {
+            return Err(draining(read, self.registration.is_retired()));
         }
         Ok(())
     }
 
-    fn end_of_drain(&self) -> WaitEnd {
-        if self.registration.is_retired() {
-            WaitEnd::Retired
-        } else {
-            WaitEnd::Draining
-        }
-    }
-
     /// Ready when the connection must stop waiting for bytes.
     #[inline]
-    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<WaitEnd> {
-        let now = self.registration.now();
+    fn poll_read_deadline(&mut self, read: &ReadBuffer, cx: &Context<'_>) -> Poll<Interrupt> {
+        let now = self.now();
         let received = self.registration.tally().received();
         let mut memory_deadline = Deadline::NEVER;
         let mut idle_since = None;
@@ -347,63 +363,67 @@ impl Io {
             Deadline::after(began, self.idle_limit)
         };
         let mut deadline = request_deadline.min(memory_deadline);
-        let is_draining = self.clocks.drain.is_running();
+        let is_draining = self.clocks.drain.is_some();
         if is_draining {
-            deadline = deadline.min(self.clocks.drain.deadline(DRAINED_FRAME));
+            deadline = deadline.min(Deadline::after(self.clocks.drain, DRAINED_FRAME));
         }
         let woken = self.poll_deadline(deadline, cx);
         if let Some(began) = idle_since {
             self.registration.set_idle_since(began);
         }
         if woken.is_pending() && !is_draining && self.registration.must_close() {
-            // The signal came between the check in `poll_read` and the setting of the waker.
+            // The signal came after the check in `poll_read`, and before the waker was set.
             cx.waker().wake_by_ref();
         }
         woken.map(|woken| match woken {
-            Ok(()) if deadline == memory_deadline => WaitEnd::OverBudget,
-            Ok(()) if deadline < request_deadline => self.end_of_drain(),
-            Ok(()) => WaitEnd::TimedOut,
+            Ok(()) if deadline == memory_deadline => memory_in_use(),
+            Ok(()) if deadline < request_deadline => draining(read, self.registration.is_retired()),
+            Ok(()) if read.has_started() => {
+                Interrupt::Rejected(late_frame(self.registration.limits(), read))
+            }
+            Ok(()) => Interrupt::Rejected(idle(self.idle_limit)),
             // An idle peer gets an answer, even if the server ended after that check.
-            Err(_) if !read.has_started() => self.end_of_drain(),
+            Err(_) if !read.has_started() => draining(read, self.registration.is_retired()),
             Err(reason) => End::from(reason).into(),
         })
     }
 
-    /// Returns when the frame in `read`, which has arrived in part, must be complete because others wait for its memory.
+    /// Returns when the incomplete frame in `read` must have arrived because other connections wait for its memory.
     #[cold]
     fn memory_deadline(&mut self, read: &ReadBuffer, now: ClockTime) -> Deadline {
-        if !self.clocks.frame.is_running() {
+        if self.clocks.frame.is_none() {
             // The last wait was for another frame.
-            self.clocks.memory.stop();
+            self.clocks.memory = None;
         }
         if read.is_contended(self.registration.memory()) {
-            self.clocks.memory.start(now);
+            self.clocks.memory.get_or_insert(now);
             let limit = memory_limit(read.arrived_of_frame());
-            return self.clocks.memory.deadline(limit);
+            return Deadline::after(self.clocks.memory, limit);
         }
-        self.clocks.memory.stop();
+        self.clocks.memory = None;
         Deadline::NEVER
     }
 
-    /// Returns when the frame in `read` must be complete, if a part of one has arrived, while functions run.
+    /// Returns the deadline of the incomplete frame in `read`, if there is one, while functions run.
     pub(super) fn frame_deadline(&mut self, read: &ReadBuffer) -> Deadline {
         if !read.has_started() || read.is_skipping() {
             return Deadline::NEVER;
         }
-        let now = self.registration.now();
+        let now = self.now();
         let contended = self.memory_deadline(read, now);
         let limit = frame_limit(self.registration.limits(), read.unread_len());
         contended.min(self.start_frame(limit))
     }
 
-    /// Records that a frame was taken, so that the time of the next one can begin.
+    /// Stops the clock of a frame that was taken.
     pub(super) const fn end_frame(&mut self) {
-        self.clocks.frame.stop();
+        self.clocks.frame = None;
     }
 
     /// Starts the clock of a frame, unless it runs. Returns the end of `limit`.
     pub(super) fn start_frame(&mut self, limit: Limit) -> Deadline {
-        let began = self.clocks.frame.start(self.registration.now());
+        let now = self.now();
+        let began = *self.clocks.frame.get_or_insert(now);
         Deadline::after(began, limit)
     }
 
@@ -412,55 +432,46 @@ impl Io {
         &mut self,
         read: &ReadBuffer,
         cx: &Context<'_>,
-    ) -> Poll<WaitEnd> {
+    ) -> Poll<Interrupt> {
         // As before a read. This check also starts the clock of the drain: until it runs, the wait below wakes itself.
         if self.registration.must_close()
-            && let Err(end) = self.check_closing(false)
+            && let Err(interrupt) = self.check_closing(read, false)
         {
-            return Poll::Ready(end);
+            return Poll::Ready(interrupt);
         }
-        self.poll_read_deadline(read, cx).map(|end| match end {
+        let interrupted = self.poll_read_deadline(read, cx);
+        interrupted.map(|interrupt| match interrupt {
             // The time has passed without memory, so the memory is the reason.
-            WaitEnd::TimedOut => WaitEnd::OverBudget,
-            end => end,
+            Interrupt::Rejected(late) if late.kind() == RejectionKind::Idle => memory_in_use(),
+            interrupt => interrupt,
         })
     }
 
-    /// Waits while functions wait: flushes earlier replies, reads ahead to notice a peer that leaves, and checks the
-    /// deadlines. The first function must end by `request_deadline`, and a frame that has begun by `frame_deadline`.
+    /// Waits while functions wait: flushes earlier replies, and reads ahead to notice a peer that leaves. Ready when
+    /// `deadline` or [`half_close_deadline`](Self::half_close_deadline) has passed, or with an error when the connection ends.
     ///
     /// Keeps what was transferred in both directions.
     pub(super) fn poll_while_functions_wait(
         &mut self,
-        request_deadline: Deadline,
-        frame_deadline: Deadline,
+        deadline: Deadline,
         ahead: &mut ReadAhead,
         write: &mut WriteBuffer,
         cx: &mut Context<'_>,
-    ) -> Poll<Interrupt> {
-        let write_deadline = match self.transfer(ahead, write, cx) {
-            Ok(deadline) => deadline,
-            Err(end) => return Poll::Ready(end.into()),
-        };
-        if ahead.is_large() && ahead.reserve(self.registration.memory()).is_err() {
-            return Poll::Ready(Interrupt::OverBudget);
+    ) -> Poll<Result<(), End>> {
+        let write_deadline = self.transfer(ahead, write, cx)?;
+        let deadline = deadline.min(self.half_close_deadline());
+        ready!(self.poll_deadline(deadline.min(write_deadline), cx))?;
+        // First, because the peer may still read the write buffer and the response to this deadline.
+        if self.has_passed(deadline) {
+            return Poll::Ready(Ok(()));
         }
-        let limits = self.registration.limits();
-        let half_close_deadline = self.clocks.half_close.deadline(limits.half_close_timeout);
-        let deadline = write_deadline
-            .min(request_deadline)
-            .min(half_close_deadline)
-            .min(frame_deadline);
-        let woken = ready!(self.poll_deadline(deadline, cx));
-        let has_passed = |deadline| self.registration.has_passed(deadline);
-        // An interrupt with an answer comes before `Stalled`: the peer may still read the write buffer.
-        Poll::Ready(match woken {
-            Err(reason) => Interrupt::Ended(reason.into()),
-            Ok(()) if has_passed(request_deadline) => Interrupt::TimedOut,
-            Ok(()) if has_passed(half_close_deadline) => Interrupt::HalfClosed,
-            Ok(()) if has_passed(frame_deadline) => Interrupt::CutFrame,
-            Ok(()) => Interrupt::Ended(End::Stalled),
-        })
+        Poll::Ready(Err(End::Stalled))
+    }
+
+    /// Returns the end of `half_close_timeout`, if the peer has closed its sending half.
+    pub(super) fn half_close_deadline(&self) -> Deadline {
+        let limit = self.registration.limits().half_close_timeout;
+        Deadline::after(self.clocks.half_close, limit)
     }
 
     /// Flushes and reads ahead. Returns when the peer must have read the rest of the write buffer.
@@ -487,7 +498,7 @@ impl Io {
         Ok(stalled)
     }
 
-    /// Reads ahead, and records when, for limits of requests.
+    /// Reads ahead. Records the time if a limit or the metrics need it.
     fn poll_ahead(&mut self, ahead: &mut ReadAhead, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = ahead.len();
         let read = self.poll_stream(|stream| ahead.poll_read(cx, stream));
@@ -501,7 +512,7 @@ impl Io {
         read
     }
 
-    /// Begins a new poll after a yield. Returns an error if the peer has left, or the server ends.
+    /// Begins a new poll after a yield. Returns an error if the peer is gone, or the server ends at once.
     pub(super) fn resume(
         &mut self,
         ahead: &mut ReadAhead,
@@ -528,12 +539,12 @@ impl Io {
         poll_fn(|cx| self.poll_flush_in_time(&mut slot.checkout().write, cx)).await?;
         let dropped = slot.clear_received();
         if dropped > 0 {
-            // An attacker who can change plain text could let the peer send these requests over TLS
+            // An attacker who can change plain text could inject requests before TLS
             // (CVE-2011-0411).
             let limiter = self.registration.log_limiter();
             log_limited!(limiter, info, { bytes = dropped, }, "what came before TLS is dropped");
         }
-        self.clocks.frame.stop();
+        self.clocks.frame = None;
         let shaking =
             perform_handshakes(&mut self.stream, peer, handshakes, &mut self.registration);
         if shaking.await {
@@ -559,10 +570,19 @@ impl Io {
         tally.count_bytes_sent(totals.sent);
     }
 
-    /// Ready if the server ends at once.
-    pub(super) fn poll_abort(&mut self, cx: &Context<'_>) -> Poll<End> {
-        let woken = self.poll_deadline(Deadline::NEVER, cx);
-        woken.map(|_| self.registration.abort_reason().into())
+    /// Waits for a future without a limit, unless the server ends at once.
+    pub(super) async fn unless_aborted<F: Future + Unpin>(
+        &mut self,
+        mut future: F,
+    ) -> Result<F::Output, End> {
+        poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => {
+                let woken = self.poll_deadline(Deadline::NEVER, cx);
+                woken.map(|_| Err(self.registration.abort_reason().into()))
+            }
+        })
+        .await
     }
 
     /// Ready when the connection must stop waiting; see [`Registration::poll_deadline`]. The next poll has a new

@@ -10,18 +10,14 @@
 //! | a function waits | flushes the earlier replies, reads ahead, and watches the peer and the limits |
 //! | the connection ends, or goes on over TLS ([`Next::End`]) | flushes, and closes or shakes hands |
 //!
-//! [`concurrent`] is another driver with the same types, and an `Outcome` for each request: its reply or a rejection.
+//! A driver takes the requests: [`sequential`] one after the other, [`concurrent`] many at the same time. These types say
+//! why something ends:
 //!
-//! These types say why something ends:
-//!
-//! | type | why | it leads to |
+//! | type | what ends | then |
 //! |---|---|---|
-//! | [`Next`] | a driver takes no further request now | the next step of `run`, or an `End` |
-//! | [`WaitEnd`] | a wait for a request ends | a final frame, then `End` |
-//! | `Interrupt` | a wait for functions ends before they return | rejections, or an `End`; in sequence, a `Dropped` has it |
-//! | `Unreadable` | what follows requests that run side by side is not one | a final frame after their answers |
-//! | `AbortReason` | the server ends the connection at once | `End` |
-//! | [`End`] | the connection ends | `serve` |
+//! | [`Next`] | a driver takes no further request now | `run` takes the next step, or ends with an `End` |
+//! | [`Interrupt`] | a wait for a request, or for a function in sequence | the request is rejected, or there is an `End` |
+//! | [`End`] | the connection | `serve` closes it |
 
 use std::{
     convert::Infallible,
@@ -33,10 +29,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{sync::OwnedSemaphorePermit, task::yield_now};
+use tokio::task::yield_now;
 
 use crate::{
-    ConnectionInfo,
+    ConnectionInfo, Rejection, RejectionKind,
     buffer::{BufferSlot, Buffers, ReadAhead, ReadBuffer},
     checks::{assert_no_error, server_error},
     conversation::{Conversation, PushQueue},
@@ -67,12 +63,11 @@ mod respond;
 mod sequential;
 
 use concurrent::process_concurrent;
-use end::{End, WaitEnd};
+use end::{End, Interrupt};
 use io::{Io, Running};
 use memory::reserve_memory;
 pub(super) use new_connection::NewConnection;
 use outgoing::{EVENT_BATCHES, close_queue};
-use rejections::wait_end_rejection;
 use respond::Responder;
 pub(super) use respond::rejection_frames;
 use sequential::{SequentialDriver, end_chunks};
@@ -111,8 +106,6 @@ pub(super) struct Connection<P: ServerProtocol> {
     /// no bytes.
     has_unprocessed: bool,
     io: Io,
-    /// Released last, however the connection ends, but at once if the connection is evicted.
-    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<P: ServerProtocol> Connection<P> {
@@ -129,8 +122,7 @@ impl<P: ServerProtocol> Connection<P> {
             info: new.info,
             buffers: BufferSlot::new(),
             has_unprocessed: has_no_request::<P>(),
-            io: Io::new::<P>(new.stream, new.usage, new.registration),
-            permit: new.permit,
+            io: Io::new::<P>(new.stream, new.usage, new.registration, new.permit),
         }
     }
 
@@ -193,16 +185,9 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Writes the greeting, if the protocol has one.
     fn greet(&mut self) -> Result<(), End> {
-        let mut responder = Responder {
-            shared: &self.shared,
-            info: &self.info,
-            framing: &mut self.framing,
-            write: &mut self.buffers.checkout().write,
-            io: &mut self.io,
-        };
-        // The greeting may borrow from the session, so this is no call of `responder`.
-        let protocol = &self.shared.protocol;
-        match protocol.greeting(self.info.peer(), &mut self.session) {
+        let (mut responder, .., session) = self.parts();
+        let protocol = &responder.shared.protocol;
+        match protocol.greeting(responder.info.peer(), session) {
             Some(greeting) => responder.greet(greeting),
             None => Ok(()),
         }
@@ -240,25 +225,21 @@ impl<P: ServerProtocol> Connection<P> {
                 processing.await?;
                 continue;
             }
-            let Buffers { read, ahead, write } = self.buffers.checkout();
-            write.prepare();
+            let (responder, read, ahead, session) = self.parts();
+            responder.write.prepare();
             let mut in_flight = None;
             let mut driver = SequentialDriver {
-                shared: &self.shared,
-                info: &self.info,
-                framing: &mut self.framing,
+                out: responder,
                 frames: read.frames(),
                 ahead,
-                write,
-                io: &mut self.io,
                 in_flight: &mut in_flight,
                 searched: 0,
             };
             loop {
                 let next = if SequentialDriver::<P>::MAY_WAIT {
-                    driver.process_waiting(&mut self.session).await
+                    driver.process_waiting(session).await
                 } else {
-                    driver.process_ready(&mut self.session)
+                    driver.process_ready(session)
                 };
                 let must_yield = match next {
                     Next::Read => break,
@@ -266,12 +247,13 @@ impl<P: ServerProtocol> Connection<P> {
                     Next::Yield => true,
                     Next::End(end) => return Err(*end),
                 };
-                poll_fn(|cx| driver.io.poll_flush_in_time(driver.write, cx)).await?;
+                let Responder { io, write, .. } = &mut driver.out;
+                poll_fn(|cx| io.poll_flush_in_time(write, cx)).await?;
                 if must_yield {
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
                     yield_now().await;
-                    poll_once(|cx| driver.io.resume(driver.ahead, cx)).await?;
+                    poll_once(|cx| io.resume(driver.ahead, cx)).await?;
                 }
             }
         }
@@ -293,7 +275,7 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Sends events, and waits for input.
     #[cold]
-    fn poll_events_and_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WaitEnd>> {
+    fn poll_events_and_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Interrupt>> {
         let conversation = self.info.open_conversation();
         if let Some(idle) = conversation.and_then(Conversation::idle_timeout) {
             self.io.idle_limit = Limit::from_millis(idle);
@@ -310,22 +292,26 @@ impl<P: ServerProtocol> Connection<P> {
     }
 
     /// Reserves memory for what arrives, or ends the wait and tells the peer why.
-    async fn end_wait(&mut self, ended: Result<(), WaitEnd>) -> Result<(), End> {
+    async fn end_wait(&mut self, ended: Result<(), Interrupt>) -> Result<(), End> {
         let ended = match ended {
-            Err(WaitEnd::NeedsMemory) => {
-                let read = &mut self.buffers.checkout().read;
-                let limit = self.shared.limits.max_frame_len;
-                reserve_memory(&mut self.io, read, &mut self.framing, limit).await
+            Err(Interrupt::NeedsMemory) => {
+                let (responder, read, ..) = self.parts();
+                let limit = responder.shared.limits.max_frame_len;
+                reserve_memory(responder.io, read, responder.framing, limit).await
             }
             ended => ended,
         };
-        let Err(end) = ended else {
-            return Ok(());
-        };
-        if matches!(end, WaitEnd::Draining | WaitEnd::Retired) {
-            self.send_last_events().await?;
+        match ended {
+            Err(Interrupt::Rejected(rejection) | Interrupt::Closing(rejection, _)) => {
+                // In a drain.
+                if rejection.kind() == RejectionKind::GoingAway {
+                    self.send_last_events().await?;
+                }
+                Err(self.reject_wait(rejection))
+            }
+            Err(Interrupt::Ended(end)) => Err(end),
+            Ok(()) | Err(Interrupt::NeedsMemory) => Ok(()),
         }
-        Err(self.tell_wait_end(end))
     }
 
     /// Sends the events that wait in a drain, and takes no further ones.
@@ -343,12 +329,19 @@ impl<P: ServerProtocol> Connection<P> {
 
     /// Frames the events that wait, until the write buffer is full. Returns `true` if there may be more.
     fn write_events(&mut self, cx: Option<&Context<'_>>) -> Result<bool, End> {
-        let (mut responder, ..) = self.responder();
+        let (mut responder, ..) = self.parts();
         responder.write_released_events(cx)
     }
 
-    /// Returns what writes responses, and the input.
-    fn responder(&mut self) -> (Responder<'_, P>, &mut ReadBuffer, &mut ReadAhead) {
+    /// Returns what writes responses, the input, and the session.
+    fn parts(
+        &mut self,
+    ) -> (
+        Responder<'_, P>,
+        &mut ReadBuffer,
+        &mut ReadAhead,
+        &mut P::Session,
+    ) {
         let Buffers { read, ahead, write } = self.buffers.checkout();
         let responder = Responder {
             shared: &self.shared,
@@ -357,7 +350,7 @@ impl<P: ServerProtocol> Connection<P> {
             write,
             io: &mut self.io,
         };
-        (responder, read, ahead)
+        (responder, read, ahead, &mut self.session)
     }
 
     /// Records when the requests in the read buffer began to wait.
@@ -367,22 +360,12 @@ impl<P: ServerProtocol> Connection<P> {
         self.buffers.checkout().read.record_arrival(received);
     }
 
-    /// Tells the peer why the wait has ended, if the peer may still read. Returns how the connection ends.
+    /// Tells the peer why the connection waits no longer. Returns how it ends.
     #[cold]
-    fn tell_wait_end(&mut self, end: WaitEnd) -> End {
-        let (limits, idle) = (&self.shared.limits, self.io.idle_limit);
-        let read = &self.buffers.checkout().read;
-        if matches!(end, WaitEnd::Evicted) {
-            // The new connection need not wait until the peer has read the rejection.
-            self.permit = None;
-        }
-        let rejection = match wait_end_rejection(limits, read, end, idle) {
-            Ok(rejection) => rejection,
-            Err(end) => return end,
-        };
+    fn reject_wait(&mut self, rejection: Rejection) -> End {
         // The peer still gets its events. An overflow of the queue changes nothing: the connection closes anyway.
         drop(self.write_events(None));
-        let (mut responder, read, ahead) = self.responder();
+        let (mut responder, read, ahead, _) = self.parts();
         // A message that is being skipped was rejected before.
         if read.has_started() && !read.is_skipping() {
             responder.io.count_unreadable(responder.shared);
@@ -425,7 +408,7 @@ impl<P: ServerProtocol> Connection<P> {
     /// Responds to the request whose processing panicked.
     fn answer_panic(&mut self, payload: Payload) -> Result<(), End> {
         self.has_unprocessed = true;
-        let (mut responder, read, ahead) = self.responder();
+        let (mut responder, read, ahead, _) = self.parts();
         if let Some(conversation) = responder.info.open_conversation() {
             // Drops the items of the reply. The events that the function has pushed follow the answer.
             conversation.end_request();

@@ -16,10 +16,10 @@ use crate::{
     server::log_limiter::log_limited,
 };
 
-/// How often events are framed and sent within one poll. Each time, they fill the write buffer.
+/// How many times events may fill the write buffer within one poll.
 pub(super) const EVENT_BATCHES: usize = 16;
 
-/// Drops the events that wait, and all later ones.
+/// Drops the queued events, and all later ones.
 pub(super) fn close_queue(info: &ConnectionInfo, io: &Io) {
     let conversation = info.open_conversation();
     if let Some(queue) = conversation.and_then(Conversation::pushes) {
@@ -28,7 +28,7 @@ pub(super) fn close_queue(info: &ConnectionInfo, io: &Io) {
 }
 
 impl<P: ServerProtocol> Responder<'_, P> {
-    /// Frames all items that wait. Returns `true` if there were some.
+    /// Frames all staged items. Returns `true` if there were some.
     ///
     /// Returns an error if the framing cannot carry an item. The items before it are framed.
     pub(super) fn write_items(&mut self, conversation: &Conversation) -> Result<bool, FrameError> {
@@ -58,9 +58,9 @@ impl<P: ServerProtocol> Responder<'_, P> {
         queue.map_or(Ok(false), |queue| self.write_events(queue, cx))
     }
 
-    /// Frames the events that wait, as many as the write buffer has room for. Returns `true` if there may be more.
+    /// Frames queued events while the write buffer has room. Returns `true` if there may be more.
     ///
-    /// With a context, the task is woken when there are events again.
+    /// With a context, the next event wakes the task.
     pub(super) fn write_events(
         &mut self,
         queue: &PushQueue,
@@ -88,8 +88,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
             if let Some(error) = error {
                 dropped += 1;
                 rest = rest.get(1..).unwrap_or_default();
-                let log_limiter = self.io.registration.log_limiter();
-                log_limited!(log_limiter, error, { %error, }, "an event cannot be sent; `LengthPrefixed` and `Multiplexed` carry any");
+                log_limited!(self.log_limiter(), error, { %error, }, "an event cannot be sent; `LengthPrefixed` and `Multiplexed` carry any");
             }
         }
         self.framing.get_mut().set_id(id);

@@ -1,20 +1,11 @@
 //! Rejections that a connection makes itself, and their texts.
 
-use super::{
-    clocks::frame_limit,
-    end::{End, WaitEnd},
-};
+use super::{clocks::frame_limit, end::Interrupt};
 use crate::{
     Rejection, RejectionKind,
     buffer::ReadBuffer,
-    framing::{FrameError, FrameKind, Framing},
-    panics::Payload,
-    server::{
-        limits::Limits,
-        log_limiter::{LogLimiter, log_limited, log_panic},
-        rejected::TOO_OLD,
-        time::Limit,
-    },
+    framing::{FrameError, Framing},
+    server::{limits::Limits, rejected::TOO_OLD, time::Limit},
 };
 
 /// Why there is no memory for a large frame.
@@ -30,36 +21,41 @@ pub(super) const AFTER_HALF_CLOSE: &str = "the time after the end of the input i
 /// Why the connection closes after a request whose next chunk was not received.
 pub(super) const IN_CHUNK: &str = "the rest of the chunk was not read";
 
-/// What [`unsendable`] calls an item.
+/// What the text of a rejection calls an item.
 pub(super) const ITEM: &str = "item of the reply";
 
-/// Returns the rejection for a connection that stops waiting, or how the connection has ended for another reason.
-pub(super) fn wait_end_rejection(
-    limits: &Limits,
-    read: &ReadBuffer,
-    end: WaitEnd,
-    idle_limit: Limit,
-) -> Result<Rejection, End> {
-    let idle = |text| Rejection::new(RejectionKind::Idle, text);
-    Ok(match end {
-        WaitEnd::Draining if read.has_started() => {
-            going_away("the server is stopping, and the frame was not complete")
-        }
-        WaitEnd::Draining => going_away("the server is stopping"),
-        WaitEnd::Retired => going_away(TOO_OLD),
-        WaitEnd::Evicted => {
-            idle("the server needs the place of this idle connection (`at_capacity`)".to_owned())
-        }
-        WaitEnd::OutOfMemory | WaitEnd::NeedsMemory => {
-            Rejection::busy("the server has no memory for a frame of this size")
-        }
-        WaitEnd::OverBudget => Rejection::busy(MEMORY_IN_USE),
-        WaitEnd::TimedOut if read.has_started() => late_frame(limits, read),
-        WaitEnd::TimedOut => idle(format!(
-            "no request arrived for {idle_limit} (`idle_timeout`)"
-        )),
-        WaitEnd::Ended(end) => return Err(end),
-    })
+/// Interrupts a wait of a connection that drains. `read` may have the beginning of a frame.
+pub(super) fn draining(read: &ReadBuffer, is_retired: bool) -> Interrupt {
+    Interrupt::Rejected(going_away(if is_retired {
+        TOO_OLD
+    } else if read.has_started() {
+        "the server is stopping, and the frame was not complete"
+    } else {
+        "the server is stopping"
+    }))
+}
+
+/// Interrupts the wait of an idle connection whose place is needed.
+pub(super) fn evicted() -> Interrupt {
+    let text = "the server needs the place of this idle connection (`at_capacity`)";
+    Interrupt::Rejected(Rejection::new(RejectionKind::Idle, text))
+}
+
+/// Interrupts a wait because others need the memory, or the budget has none.
+pub(super) fn memory_in_use() -> Interrupt {
+    Interrupt::Rejected(Rejection::busy(MEMORY_IN_USE))
+}
+
+/// Interrupts a wait because the system has no memory.
+pub(super) fn out_of_memory() -> Interrupt {
+    let text = "the server has no memory for a frame of this size";
+    Interrupt::Rejected(Rejection::busy(text))
+}
+
+/// Returns the final rejection of a peer that sends no request for `idle_timeout`.
+pub(super) fn idle(limit: Limit) -> Rejection {
+    let text = format!("no request arrived for {limit} (`idle_timeout`)");
+    Rejection::new(RejectionKind::Idle, text)
 }
 
 /// Returns the rejection of a request of `length` bytes. `arrived` is the part of it that has arrived.
@@ -119,42 +115,6 @@ pub(super) fn no_more_credit() -> Rejection {
 pub(super) fn client_timed_out() -> Rejection {
     let text = "no reply before the deadline of the client";
     Rejection::new(RejectionKind::TimedOut, text)
-}
-
-/// Returns an error for a control frame that clients do not send. Chunks that the function did not take are skipped.
-pub(super) fn check_control(kind: FrameKind) -> Result<(), FrameError> {
-    match kind {
-        FrameKind::Control(code @ ..0x80) => Err(FrameError::malformed(format_args!(
-            "a control frame of kind {code:#04x}, which clients do not send"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// Logs why a message cannot be sent, and what can carry it. Returns the rejection of its request.
-pub(super) fn unsendable<F: Framing>(
-    log_limiter: &LogLimiter,
-    what: &str,
-    error: FrameError,
-) -> Rejection {
-    let text = format!("the {what} cannot be sent: {}", error.of_reply());
-    if F::HAS_REJECTION_FRAME {
-        log_limited!(log_limiter, error, {}, "{text}");
-    } else {
-        log_limited!(
-            log_limiter,
-            error,
-            {},
-            "{text}; `LengthPrefixed` carries any bytes, `CrlfText` text of many lines, and `reject_with` tells the peer"
-        );
-    }
-    Rejection::new(RejectionKind::Failed, text)
-}
-
-/// Logs the panic of a function, and returns the rejection of its request.
-pub(super) fn function_panicked(log_limiter: &LogLimiter, payload: Payload) -> Rejection {
-    log_panic(log_limiter, "the processing of a request", payload);
-    Rejection::new(RejectionKind::Failed, "the function panicked")
 }
 
 /// Returns the rejection of a request whose function was dropped at the end of `half_close_timeout`.

@@ -1,5 +1,4 @@
-//! Writes everything but ordinary replies, which the drivers write: rejections for each occasion, and replies that close
-//! the connection.
+//! Writes rejections, and replies after which the connection does not simply continue. The drivers write ordinary replies.
 //!
 //! A rejection is written as the framing's control frame. Where the framing has none, it is written as the
 //! protocol's message for it (`ServerProtocol::reject_with`), if there is one:
@@ -18,7 +17,7 @@ use std::{
 use super::{
     end::End,
     io::{Io, Running},
-    rejections::{TLS_BESIDE_OTHERS, function_panicked, going_away, unsendable},
+    rejections::{TLS_BESIDE_OTHERS, going_away},
 };
 use crate::{
     ConnectionInfo, Rejection, RejectionKind,
@@ -37,7 +36,7 @@ use crate::{
     transport::is_over_tls,
 };
 
-/// What a connection needs to write frames. Writes and counts all but ordinary replies.
+/// The outgoing side of a connection: what it needs to write and count responses.
 pub(super) struct Responder<'a, P: ServerProtocol> {
     pub(super) shared: &'a Shared<P>,
     pub(super) info: &'a ConnectionInfo,
@@ -61,15 +60,14 @@ impl<P: ServerProtocol> Responder<'_, P> {
             EncodeOutcome::Error(text) => text,
             EncodeOutcome::Unencodable(error) => self.cannot_encode("greeting", &error),
             EncodeOutcome::Unsendable(error) => {
-                let rejection = unsendable::<P::Framing>(self.log_limiter(), "greeting", error);
-                rejection.text().to_owned()
+                self.unsendable("greeting", error).text().to_owned()
             }
         };
         self.close_with(&going_away(&why));
         Err(End::Closed)
     }
 
-    /// Responds to a request whose reply is not an ordinary message. `is_last`: nothing has arrived after it.
+    /// Responds to a request whose reply is not an ordinary message. `is_last`: nothing has arrived after the request.
     #[cold]
     pub(super) fn exceptional_reply(
         &mut self,
@@ -96,9 +94,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
             }
             EncodeOutcome::Error(text) => Rejection::error(text),
             EncodeOutcome::Unencodable(error) => failed(self.cannot_encode("reply", &error)),
-            EncodeOutcome::Unsendable(error) => {
-                unsendable::<P::Framing>(self.log_limiter(), "reply", error)
-            }
+            EncodeOutcome::Unsendable(error) => self.unsendable("reply", error),
         };
         self.reject(&rejection)?;
         if after == After::Close {
@@ -207,7 +203,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
     /// Writes why the server closes the connection, if the framing has a frame for it.
     pub(super) fn close_with_frame(&mut self, rejection: &Rejection) {
         tracing::debug!(reason = %rejection, "closing the connection");
-        self.write_frame(rejection);
+        self.write.append(|out| self.framing.reject(out, rejection));
     }
 
     /// Returns an error if the connection closes after a response: in a once server, and after the last request that a
@@ -245,7 +241,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         Err(End::Closed)
     }
 
-    /// Closes the connection if it has a session, which a function in sequence may have left half changed.
+    /// Closes the connection if it has a session: a function that did not return may have changed a part of it.
     fn close_if_session_poisoned(&mut self) -> Result<(), End> {
         if size_of::<P::Session>() == 0 {
             return Ok(());
@@ -257,25 +253,21 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
 /// Responses to events.
 impl<P: ServerProtocol> Responder<'_, P> {
-    /// Answers bytes that are not a frame: another protocol in its own terms, and a peer of ours as with any
-    /// other rejection. The connection then closes.
+    /// Responds to bytes that are not a frame, in the terms of the protocol that the peer speaks. The connection then closes.
     #[cold]
     pub(super) fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) {
         self.set_no_id();
         let rejection = error.rejection().of_request::<P::Framing>(unread);
         self.io.unsent.count(rejection.kind());
         count_rejection(rejection.kind());
-        // The framing is wrong, or has no memory. The peer did nothing wrong.
+        // The server's framing has failed, or has no memory.
         let is_ours = !rejection.kind().is_final();
         // A peer of another protocol would take the protocol's message for a reply.
         let is_other = !is_ours && (error.is_other_protocol() || self.seems_other(unread));
-        let (framing, write) = (&mut *self.framing, &mut *self.write);
-        let is_written = write.append(|out| framing.answer_error(out, error))
-            || !is_other && {
-                let log_limiter = self.io.registration.log_limiter();
-                write_protocol_rejection(self.shared, framing, write, log_limiter, &rejection)
-                    .is_some()
-            };
+        let is_written = self
+            .write
+            .append(|out| self.framing.answer_error(out, error))
+            || !is_other && self.write_rejection(&rejection).is_some();
         if is_ours {
             log_limited!(self.log_limiter(), error, { reason = %error, }, "the framing failed");
             self.close_with_frame(&going_away("the server failed"));
@@ -296,7 +288,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         Err(End::Closed)
     }
 
-    /// Tells the peer that a function was dropped, and why. A final frame says of all other requests that they were not
+    /// Rejects a request whose function was dropped. The rejection is not final: a final one says that no other request was
     /// executed.
     #[cold]
     pub(super) fn function_dropped(&mut self, why: &str) {
@@ -304,7 +296,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         self.close_with(&Rejection::new(RejectionKind::Failed, text));
     }
 
-    /// Responds to a request whose function or stream did not end by itself. Without a session, the connection goes on.
+    /// Rejects a request whose function was dropped. Without a session, the connection continues.
     pub(super) fn reject_dropped(&mut self, rejection: &Rejection) -> Result<(), End> {
         self.reject(rejection)?;
         self.close_if_session_poisoned()
@@ -327,7 +319,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
         }
     }
 
-    /// Clears the id of what is written from now on, which otherwise is the id of the request that was answered last.
+    /// Clears the id of the frames written from now on. Otherwise, it is the id of the last response.
     fn set_no_id(&mut self) {
         if P::Framing::HAS_IDS {
             self.framing.get_mut().set_id(0);
@@ -349,7 +341,8 @@ impl<P: ServerProtocol> Responder<'_, P> {
             }
             return Err(End::Closed);
         }
-        self.reject(&function_panicked(self.log_limiter(), payload))?;
+        let rejection = self.function_panicked(payload);
+        self.reject(&rejection)?;
         if after != After::Continue {
             return self.close_after_reply();
         }
@@ -366,7 +359,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
 
     /// Returns `true` if the peer has sent nothing but bytes that look like another protocol.
     fn seems_other(&self, unread: &[u8]) -> bool {
-        // A framing that detects nothing speaks the protocol that this looks like, unless it is a codec of any other.
+        // A framing without detection may be for that very protocol, unless it is a codec.
         (P::Framing::DETECTION.is_on || P::Framing::HAS_VALUES)
             && self.io.registration.tally().received() <= 1
             && OtherProtocol::guess(unread).is_some()
@@ -395,16 +388,11 @@ impl<P: ServerProtocol> Responder<'_, P> {
             rejection,
         )
     }
-
-    /// Writes a rejection as the framing's frame for it. Returns `false` if it has none.
-    fn write_frame(&mut self, rejection: &Rejection) -> bool {
-        self.write.append(|out| self.framing.reject(out, rejection))
-    }
 }
 
 /// Logging. Peers can cause these lines, so they are limited.
 impl<P: ServerProtocol> Responder<'_, P> {
-    fn log_limiter(&self) -> &LogLimiter {
+    pub(super) fn log_limiter(&self) -> &LogLimiter {
         self.io.registration.log_limiter()
     }
 
@@ -412,6 +400,24 @@ impl<P: ServerProtocol> Responder<'_, P> {
     fn cannot_encode(&self, what: &'static str, error: &EncodeError) -> String {
         log_limited!(self.log_limiter(), error, what, { %error, }, "a {what} cannot be encoded");
         format!("the {what} cannot be encoded")
+    }
+
+    /// Logs why a message cannot be sent, and what can carry it. Returns the rejection of its request.
+    pub(super) fn unsendable(&self, what: &str, error: FrameError) -> Rejection {
+        let text = format!("the {what} cannot be sent: {}", error.of_reply());
+        let advice = if P::Framing::HAS_REJECTION_FRAME {
+            ""
+        } else {
+            "; `LengthPrefixed` carries any bytes, `CrlfText` text of many lines, and `reject_with` tells the peer"
+        };
+        log_limited!(self.log_limiter(), error, {}, "{text}{advice}");
+        Rejection::new(RejectionKind::Failed, text)
+    }
+
+    /// Logs the panic of a function. Returns the rejection of its request.
+    pub(super) fn function_panicked(&self, payload: Payload) -> Rejection {
+        log_panic(self.log_limiter(), "the processing of a request", payload);
+        Rejection::new(RejectionKind::Failed, "the function panicked")
     }
 
     /// Logs why the connection closes where the framing has no control frames, and the protocol no message for
@@ -422,6 +428,7 @@ impl<P: ServerProtocol> Responder<'_, P> {
 }
 
 /// Writes a rejection as the framing's frame for it, or as the protocol's message. Returns `None` if there is neither.
+/// Catches a panic of the protocol.
 fn write_rejection<P: ServerProtocol>(
     shared: &Shared<P>,
     framing: &mut ConnectionFraming<P::Framing>,
@@ -433,21 +440,9 @@ fn write_rejection<P: ServerProtocol>(
     if write.append(|out| framing.reject(out, rejection)) {
         return Some(EncodedMessage::written(start));
     }
-    write_protocol_rejection(shared, framing, write, log_limiter, rejection)
-}
-
-/// Writes a rejection as the protocol's message for it. Returns `None` if there is none. Catches a panic of the protocol.
-fn write_protocol_rejection<P: ServerProtocol>(
-    shared: &Shared<P>,
-    framing: &mut ConnectionFraming<P::Framing>,
-    write: &mut WriteBuffer,
-    log_limiter: &LogLimiter,
-    rejection: &Rejection,
-) -> Option<EncodedMessage> {
     let written = catch_unwind(AssertUnwindSafe(|| {
         write.prepare();
         let message = shared.protocol.reject_with(rejection)?;
-        let start = write.end();
         let limit = shared.limits.reply_len();
         let encoded = write.message(framing.get_mut(), limit, |out| message.encode(out));
         Some(encoded.err().unwrap_or(EncodedMessage::written(start)))

@@ -1,9 +1,9 @@
 //! Takes requests off the read buffer, calls the function of each, and writes its reply, one after the other.
 //!
-//! There are two loops, because only the future of a function that may wait needs a place in the task of the
-//! connection: [`process_ready`](SequentialDriver::process_ready) polls it on the stack, and
+//! There are two loops, because only a function that may wait needs room in the task of the connection:
+//! [`process_ready`](SequentialDriver::process_ready) polls its future on the stack, and
 //! [`process_waiting`](SequentialDriver::process_waiting) in the task. Both use
-//! [`call_next`](SequentialDriver::call_next). What follows a function that may wait is in `finish`, and its wait in `wait`.
+//! [`call_next`](SequentialDriver::call_next). For the second loop, `wait` waits and `finish` responds.
 
 mod finish;
 mod notices;
@@ -17,22 +17,15 @@ use std::{
     task::{Context as TaskContext, Poll, Waker},
 };
 
-use super::{
-    Next,
-    clocks::Stopwatch,
-    end::End,
-    io::Io,
-    rejections::{check_control, too_large},
-    respond::Responder,
-};
+use super::{Next, end::End, rejections::too_large, respond::Responder};
 use crate::{
-    ConnectionInfo, Rejection,
-    buffer::{EncodedMessage, Frames, ReadAhead, WriteBuffer},
+    Rejection,
+    buffer::{EncodedMessage, Frames, ReadAhead},
     deadline::with_inherited,
     format::{self, Encode as _, Writer},
-    framing::{ConnectionFraming, FrameError, FrameKind, Framing as _, Side},
+    framing::{FrameError, FrameKind, Framing as _, Side},
     protocol::{Context, ServerProtocol, has_no_request, has_one_exchange},
-    server::{addresses::AddressRequest, metrics::Timer, shared::Shared},
+    server::{addresses::AddressRequest, metrics::Timer},
 };
 
 pub(super) use receive::end_chunks;
@@ -41,24 +34,18 @@ pub(super) use receive::end_chunks;
 ///
 /// The session is not here, because a function borrows it while the connection uses the rest.
 pub(super) struct SequentialDriver<'a, P: ServerProtocol> {
-    pub(super) shared: &'a Shared<P>,
-    pub(super) info: &'a ConnectionInfo,
-    pub(super) framing: &'a mut ConnectionFraming<P::Framing>,
+    /// Writes the responses, and has what all of the connection uses.
+    pub(super) out: Responder<'a, P>,
     pub(super) frames: Frames<'a>,
     pub(super) ahead: &'a mut ReadAhead,
-    pub(super) write: &'a mut WriteBuffer,
-    pub(super) io: &'a mut Io,
     /// The request whose function is called, where the requests of an address are limited.
     pub(super) in_flight: &'a mut Option<AddressRequest>,
     /// How many of the bytes that were read ahead are searched for credit.
     pub(super) searched: usize,
 }
 
-/// The future of a function, and when it was called, or `None` if its request was rejected.
-type Called<'a, F> = Result<Option<(F, Timer<'a>)>, Next>;
-
 impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
-    /// Whether a function may wait, or what follows it.
+    /// Whether a function may wait, or its reply may be followed by a wait.
     pub(super) const MAY_WAIT: bool = P::WAITS || Self::UPGRADES || P::CLONE_FRAMING.is_some();
 
     /// Processes requests with a function that never waits. Its future lives on the stack, so the task
@@ -76,12 +63,12 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             let mut cx = TaskContext::from_waker(Waker::noop());
             // The function is dropped before its request is answered.
             let polled = pin!(function).poll(&mut cx);
-            let before = self.io.unsent;
+            let before = self.out.io.unsent;
             let responded = match polled {
                 Poll::Ready(result) => self.respond(result),
                 Poll::Pending => self.end_request().must_not_wait(),
             };
-            timer.record(|| self.io.unsent.outcome_since(before));
+            timer.record(|| self.out.io.unsent.outcome_since(before));
             if let Err(next) = self.may_take_next(responded) {
                 return next;
             }
@@ -92,13 +79,13 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// are read ahead.
     pub(super) async fn process_waiting(&mut self, session: &mut P::Session) -> Next {
         if self.frames.has_ended() {
-            self.io.start_half_close();
+            self.out.io.start_half_close();
         }
         'requests: loop {
             let mut scratch = Vec::new();
             let timer;
             let called = {
-                // Nothing else may hold the future, or the task would have room for two.
+                // Nothing else may hold the future. Otherwise, the task would have room for two.
                 let mut function = pin!(match self.call_next(session, &mut scratch) {
                     Ok(Some((function, began))) => {
                         timer = began;
@@ -107,8 +94,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                     Ok(None) => continue 'requests,
                     Err(next) => return next,
                 });
-                let mut clock = Stopwatch::default();
-                let mut deadline = self.shared.limits.request_deadline();
+                let mut clock = None;
+                let mut deadline = self.out.shared.limits.request_deadline();
                 poll_fn(|cx| {
                     if !self.must_wait_for_credit()
                         && let Poll::Ready(result) =
@@ -137,34 +124,44 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     }
 
     /// Takes the next request off the read buffer, decodes it and calls the function. The request may also borrow text
-    /// that its format had to rewrite into `scratch`.
+    /// that its format had to rewrite into `scratch`. Returns `None` if the request was rejected.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
     fn call_next<'f>(
         &mut self,
         session: &'f mut P::Session,
         scratch: &'f mut Vec<u8>,
-    ) -> Called<'a, impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>>
+    ) -> Result<
+        Option<(
+            impl Future<Output = Result<P::Reply<'f>, Rejection>> + Send + use<'a, 'f, P>,
+            Timer<'a>,
+        )>,
+        Next,
+    >
     where
         'a: 'f,
     {
         let frame = self.next_request()?;
-        if self.shared.checks_requests
+        if self.out.shared.checks_requests
             && let Err(rejection) = self.begin_request()
         {
             return self.reject(rejection, frame).map(|()| None);
         }
-        match format::read::<P::Format, P::Request<'f>, _>(frame, scratch, self.framing.get_mut()) {
+        match format::read::<P::Format, P::Request<'f>, _>(
+            frame,
+            scratch,
+            self.out.framing.get_mut(),
+        ) {
             Ok(request) => {
-                let context = Context::new(self.info, session);
+                let context = Context::new(self.out.info, session);
                 let operation = P::operation(&request);
-                let metrics = &self.shared.metrics;
+                let metrics = &self.out.shared.metrics;
                 let timer = Timer::start(metrics, self.frames.last_arrival(), operation);
                 if let Some(clone) = P::CLONE_FRAMING {
-                    let framing = Box::new(clone(self.framing.get_mut()));
-                    self.info.conversation().framing.put(framing);
+                    let framing = Box::new(clone(self.out.framing.get_mut()));
+                    self.out.info.conversation().framing.put(framing);
                 }
-                let function = self.shared.protocol.process_request(context, request);
+                let function = self.out.shared.protocol.process_request(context, request);
                 Ok(Some((function, timer)))
             }
             Err(error) => {
@@ -188,19 +185,19 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 return Err(Next::Read);
             }
             let may_have_more = || P::Framing::HAS_VALUES || self.frames.has_started();
-            if self.io.must_yield(may_have_more) {
+            if self.out.io.must_yield(may_have_more) {
                 return Err(Next::Yield);
             }
             let input = self
                 .frames
-                .input(self.shared.limits.max_frame_len, Side::Server);
-            let parsed = match self.framing.parse(input) {
+                .input(self.out.shared.limits.max_frame_len, Side::Server);
+            let parsed = match self.out.framing.parse(input) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) if self.frames.has_ended() => return Err(End::Eof.into()),
                 Ok(None) => {
-                    // A part of a frame counts as well: a stream may always have another part.
+                    // An incomplete frame counts as well, because more of it may arrive in each read.
                     if self.frames.has_started() {
-                        self.io.count_frame(|| true);
+                        self.out.io.count_frame(|| true);
                     }
                     return Err(Next::Read);
                 }
@@ -210,11 +207,11 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             if parsed.kind == FrameKind::Message {
                 if P::Framing::HAS_IDS {
                     // In sequence, a request has no deadline of its client. A later request must not get it.
-                    self.framing.take_deadline(&parsed);
+                    self.out.framing.take_deadline(&parsed);
                 }
                 let frame = self.frames.take(input, parsed);
-                self.io.count_frame(|| !self.frames.is_empty());
-                self.io.count_request();
+                self.out.io.count_frame(|| !self.frames.is_empty());
+                self.out.io.count_request();
                 self.set_id(id);
                 return Ok(frame);
             }
@@ -224,22 +221,22 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
                 .get(..parsed.consumed)
                 .unwrap_or(input.bytes());
             self.frames.skip(parsed.consumed);
-            self.io.count_frame(|| true);
+            self.out.io.count_frame(|| true);
             self.handle_other_frame(kind, id, length, arrived)?;
         }
     }
 
-    /// Sets the id of what is written from now on.
+    /// Sets the id of the frames written from now on.
     #[inline]
     fn set_id(&mut self, id: u32) {
         if P::Framing::HAS_IDS {
-            self.framing.get_mut().set_id(id);
+            self.out.framing.get_mut().set_id(id);
         }
     }
 
     /// Writes the response to a request.
     ///
-    /// An ordinary reply is written here. A [`Responder`] would be put into memory for each request.
+    /// An ordinary reply is written here, and the [`Responder`] writes all others.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a fifth more")]
     fn respond(&mut self, result: Result<P::Reply<'_>, Rejection>) -> Result<(), End> {
@@ -247,13 +244,17 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
             Ok(reply) => reply,
             Err(rejection) => return self.end_request().reject(&rejection),
         };
-        let limit = self.shared.limits.reply_len();
+        let limit = self.out.shared.limits.reply_len();
         let encode = |out: &mut Writer<'_>| reply.encode(out);
-        if let Err(encoded) = self.write.message(self.framing.get_mut(), limit, encode) {
+        if let Err(encoded) = self
+            .out
+            .write
+            .message(self.out.framing.get_mut(), limit, encode)
+        {
             return self.exceptional_reply(encoded);
         }
-        self.io.count_reply();
-        if const { !has_one_exchange::<P>() } && !self.shared.checks_requests {
+        self.out.io.count_reply();
+        if const { !has_one_exchange::<P>() } && !self.out.shared.checks_requests {
             return Ok(());
         }
         self.end_request().after_response()
@@ -263,21 +264,21 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[inline]
     fn may_take_next(&self, responded: Result<(), End>) -> Result<(), Next> {
         responded?;
-        if self.write.is_full() {
+        if self.out.write.is_full() {
             return Err(Next::Flush);
         }
         Ok(())
     }
 }
 
-/// What is no ordinary request or reply.
+/// All but ordinary requests and replies.
 impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// Takes the request of a protocol that waits for none.
     fn no_request(&mut self) -> Result<&'a [u8], Next> {
-        if self.io.registration.tally().received() > 0 {
+        if self.out.io.registration.tally().received() > 0 {
             return Err(End::Closed.into());
         }
-        self.io.count_request();
+        self.out.io.count_request();
         Ok(&[])
     }
 
@@ -285,9 +286,9 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[cold]
     fn begin_request(&mut self) -> Result<(), Rejection> {
         let arrival = self.frames.last_arrival();
-        let received = self.io.registration.tally().received();
-        (self.shared.limits).check_pipeline(received - arrival.received)?;
-        *self.in_flight = self.io.begin_request(self.shared, arrival)?;
+        let received = self.out.io.registration.tally().received();
+        (self.out.shared.limits).check_pipeline(received - arrival.received)?;
+        *self.in_flight = self.out.io.begin_request(self.out.shared, arrival)?;
         Ok(())
     }
 
@@ -299,8 +300,8 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         self.may_take_next(responded)
     }
 
-    /// Handles a frame that is not a message within the limit: a control frame or an oversized
-    /// message.
+    /// Handles a frame that is not a message within the limit: a control frame or an oversized message. Chunks that the
+    /// function did not take are skipped.
     #[cold]
     fn handle_other_frame(
         &mut self,
@@ -309,29 +310,22 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         length: usize,
         arrived: &[u8],
     ) -> Result<(), Next> {
-        match kind {
-            FrameKind::Oversized => {
-                self.set_id(id);
-                self.io.count_unreadable(self.shared);
-                let limit = self.shared.limits.max_frame_len;
-                let rejection = too_large::<P::Framing>(length, limit, arrived);
-                let responded = self.end_request().reject(&rejection);
-                self.may_take_next(responded)
-            }
-            kind => match check_control(kind) {
-                Ok(()) => {
-                    self.io.start_idle();
-                    Ok(())
-                }
-                Err(error) => Err(self.bad_frame(&error, &[])),
-            },
+        if kind != FrameKind::Oversized {
+            self.out.io.start_idle();
+            return Ok(());
         }
+        self.set_id(id);
+        self.out.io.count_unreadable(self.out.shared);
+        let limit = self.out.shared.limits.max_frame_len;
+        let rejection = too_large::<P::Framing>(length, limit, arrived);
+        let responded = self.end_request().reject(&rejection);
+        self.may_take_next(responded)
     }
 
-    /// Counts bytes that are not a frame in the place of a request, and answers them.
+    /// Counts bytes that are not a frame as a request, and responds to them.
     #[cold]
     fn bad_frame(&mut self, error: &FrameError, unread: &[u8]) -> Next {
-        self.io.count_unreadable(self.shared);
+        self.out.io.count_unreadable(self.out.shared);
         self.end_request().bad_frame(error, unread);
         End::Closed.into()
     }
@@ -339,27 +333,16 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     #[cold]
     fn exceptional_reply(&mut self, reply: EncodedMessage) -> Result<(), End> {
         let is_last = !self.frames.has_started() && self.ahead.is_unused();
-        let mut responder = self.end_request();
-        responder.exceptional_reply(reply, is_last)
+        self.end_request().exceptional_reply(reply, is_last)
     }
 
-    /// Ends the request in flight, and returns a responder for a response that is no ordinary reply. Out of line, so that
+    /// Ends the request in flight, and returns the responder for a response that is no ordinary reply. Out of line, so that
     /// it takes no registers from ordinary replies.
     #[cold]
     #[inline(never)]
-    fn end_request(&mut self) -> Responder<'_, P> {
+    fn end_request(&mut self) -> &mut Responder<'a, P> {
         // Ordinary replies come here, too, if requests are limited.
         *self.in_flight = None;
-        self.responder()
-    }
-
-    fn responder(&mut self) -> Responder<'_, P> {
-        Responder {
-            shared: self.shared,
-            info: self.info,
-            framing: self.framing,
-            write: self.write,
-            io: self.io,
-        }
+        &mut self.out
     }
 }

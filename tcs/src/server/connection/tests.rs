@@ -13,10 +13,9 @@ use std::{
 
 use tokio::{
     io::{
-        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf,
-        duplex, join, sink,
+        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, duplex, join, sink,
     },
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout},
 };
 
@@ -27,7 +26,7 @@ use crate::{
     format::Plain,
     framing::{LengthPrefixed, Multiplexed},
     protocol::{Concurrency, Context, Receives, Streams},
-    server::{Concurrent, registry::Registry, report::RequestCounts, time::Limit},
+    server::{Concurrent, registry::Registry, time::Limit},
     transport::Stream,
 };
 
@@ -59,7 +58,7 @@ fn open<const N: usize>(
     open_for(Keeps::<N>, registry, stream, permit)
 }
 
-fn open_for<P: ServerProtocol>(
+pub(super) fn open_for<P: ServerProtocol>(
     protocol: P,
     registry: &Arc<Registry>,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -160,7 +159,7 @@ impl AsyncRead for Stops {
     }
 }
 
-fn begin_drain(registry: &Registry) {
+pub(super) fn begin_drain(registry: &Registry) {
     let drain = pin!(registry.drain(pending::<()>()));
     let mut cx = TaskContext::from_waker(Waker::noop());
     assert!(drain.poll(&mut cx).is_pending());
@@ -332,7 +331,7 @@ async fn panic_at_a_chunk_that_arrives_with_the_end_of_its_time_is_answered() {
 async fn frame_that_waits_for_memory_has_a_second_in_a_drain() {
     let registry = registry();
     let stream = Stream::new(join(tokio::io::empty(), sink()));
-    let mut io = Io::new::<Keeps<0>>(stream, None, registry.register());
+    let mut io = Io::new::<Keeps<0>>(stream, None, registry.register(), None);
     let mut read = ReadBuffer::default();
     let mut cx = TaskContext::from_waker(Waker::noop());
     let begun = read.poll_read(&mut ReadAhead::default(), &mut cx, &mut &b"\0\x10"[..]);
@@ -353,145 +352,11 @@ async fn frame_that_waits_for_memory_has_a_second_in_a_drain() {
         }
     });
     let ended = ended.await;
-    assert!(matches!(ended, Err(WaitEnd::Draining)));
+    assert!(
+        matches!(ended, Err(Interrupt::Rejected(rejection)) if rejection.kind() == RejectionKind::GoingAway)
+    );
     let passed = start.elapsed().as_millis();
     assert!((1_000..1_500).contains(&passed), "{passed}");
-}
-
-/// A protocol whose functions wait until `gate` is closed, 10 at a time.
-#[derive(Clone)]
-struct Gated {
-    gate: Arc<Semaphore>,
-    /// How often a function was polled.
-    polls: Arc<AtomicUsize>,
-}
-
-impl Gated {
-    fn new() -> Self {
-        Self {
-            gate: Arc::new(Semaphore::new(0)),
-            polls: Arc::default(),
-        }
-    }
-}
-
-impl ServerProtocol for Gated {
-    type Framing = Multiplexed;
-    type Format = Plain;
-    type Session = ();
-    type Request<'a> = ();
-    type Reply<'a> = ();
-
-    const CONCURRENT: Option<Concurrency> = Some(Concurrency::unordered(10));
-
-    fn open_session(&self, _info: &ConnectionInfo) {}
-
-    async fn process_request(&self, _: Context<'_, ()>, (): ()) -> Result<(), Rejection> {
-        let mut closed = pin!(self.gate.acquire());
-        poll_fn(|cx| {
-            self.polls.fetch_add(1, Relaxed);
-            closed.as_mut().poll(cx).map(|_| Ok(()))
-        })
-        .await
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn functions_side_by_side_share_the_budget_of_a_poll() {
-    let mut settings = Settings::new::<Concurrent>();
-    settings.limits.poll_nanos = 0;
-    let (registry, protocol) = (settings.registry(), Gated::new());
-    let (near, mut peer) = duplex(1 << 10);
-    let mut connection = open_for(protocol.clone(), &registry, near, None);
-    let mut serving = pin!(connection.serve());
-    let mut most = 0;
-    let serving = poll_fn(|cx| {
-        let before = protocol.polls.load(Relaxed);
-        let served = serving.as_mut().poll(cx);
-        most = most.max(protocol.polls.load(Relaxed) - before);
-        served
-    });
-    let talking = async {
-        for id in 1..=30 {
-            let request = [0, 0, 0, 0, 0, 0, 0, id];
-            peer.write_all(&request).await.expect("there is room");
-        }
-        while registry.stats().requests.received < 30 {
-            yield_now().await;
-        }
-        // 10 functions wait, and 20 requests.
-        protocol.gate.close();
-        let mut replies = [0; 30 * 8];
-        peer.read_exact(&mut replies).await.expect("30 replies");
-        drop(peer);
-    };
-    let ended = timeout(Duration::from_mins(1), async {
-        tokio::join!(serving, talking)
-    });
-    ended.await.expect("it ends");
-    // A lone one reads no clock.
-    assert!(most <= 2, "{most} polled at once");
-}
-
-/// Serves a peer that sends a request, whose function waits until the peer has ended, and the beginning of another. Then
-/// returns the requests of the report.
-async fn requests_after(
-    registry: &Arc<Registry>,
-    begin: impl AsyncFnOnce(&mut DuplexStream),
-) -> RequestCounts {
-    let (protocol, (near, mut peer)) = (Gated::new(), duplex(1 << 10));
-    let mut connection = open_for(protocol.clone(), registry, near, None);
-    let serving = async {
-        connection.serve().await;
-        drop(connection);
-    };
-    let talking = async {
-        let bytes = b"\0\0\0\0\0\0\0\x01\0\0";
-        peer.write_all(bytes).await.expect("there is room");
-        while registry.stats().requests.received < 1 {
-            yield_now().await;
-        }
-        begin(&mut peer).await;
-        protocol.gate.close();
-        peer.shutdown().await.ok();
-        let mut told = Vec::new();
-        peer.read_to_end(&mut told).await.expect("a pipe in memory");
-    };
-    registry
-        .sweeping(async { tokio::join!(serving, talking) })
-        .await;
-    registry.report().requests
-}
-
-#[tokio::test(start_paused = true)]
-async fn bad_frame_is_counted_once_when_its_time_is_over() {
-    let mut settings = Settings::new::<Concurrent>();
-    settings.limits.frame_timeout = Limit::from_secs(5);
-    let registry = settings.registry();
-    let requests = requests_after(&registry, async |peer| {
-        begin_drain(&registry);
-        // The rest is taken when the time of the frame is over, and is not a frame: its id is 0.
-        peer.write_all(&[0; 6]).await.expect("there is room");
-        sleep(Duration::from_secs(10)).await;
-    });
-    let requests = requests.await;
-    assert_eq!((requests.received, requests.aborted), (2, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn frame_beside_functions_has_its_time_once() {
-    let mut settings = Settings::new::<Concurrent>();
-    settings.limits.frame_timeout = Limit::from_secs(10);
-    let registry = settings.registry();
-    let requests = requests_after(&registry, async |peer| {
-        sleep(Duration::from_secs(8)).await;
-        peer.write_all(b"\0").await.expect("there is room");
-        assert_eq!(registry.stats().requests.received, 1);
-        sleep(Duration::from_secs(4)).await;
-        assert_eq!(registry.stats().requests.received, 2, "it is given up");
-    });
-    let requests = requests.await;
-    assert_eq!((requests.received, requests.aborted), (2, 0));
 }
 
 /// Counts how often it is woken.
@@ -505,7 +370,7 @@ impl Wake for Woken {
 }
 
 /// Polls a connection until it does not wake itself.
-async fn poll_until_it_waits(mut serving: Pin<&mut impl Future>) {
+pub(super) async fn poll_until_it_waits(mut serving: Pin<&mut impl Future>) {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let mut cx = TaskContext::from_waker(&waker);
@@ -517,65 +382,6 @@ async fn poll_until_it_waits(mut serving: Pin<&mut impl Future>) {
         // What has yielded is woken.
         yield_now().await;
     }
-}
-
-#[tokio::test]
-async fn frame_without_memory_is_given_up_beside_functions() {
-    let mut settings = Settings::new::<Concurrent>();
-    settings.memory_budget = Some(1 << 20);
-    let (registry, protocol) = (settings.registry(), Gated::new());
-    let (near, mut peer) = duplex(1 << 10);
-    let mut connection = open_for(protocol.clone(), &registry, near, None);
-    // As a function leaves it that has received long chunks: a request, and the beginning of another.
-    let mut bytes = b"\0\0\0\0\0\0\0\x01\0\x04\0\0\0\0\0\x02".to_vec();
-    bytes.resize(200 * 1024, 0);
-    let moved = connection.buffers.checkout().ahead.prepend(&bytes, false);
-    moved.expect("there is memory");
-    let memory = Arc::clone(connection.io.registration.memory());
-    let _held = memory.try_reserve(1 << 20).expect("it is free");
-    let mut serving = pin!(connection.serve());
-    for _ in 0..2 {
-        poll_until_it_waits(serving.as_mut()).await;
-        protocol.gate.close();
-    }
-    let mut told = vec![0; 1 << 10];
-    let length = peer.read(&mut told).await.expect("a pipe in memory");
-    let told = told.get(..length).expect("it is shorter");
-    let reply = b"\0\0\0\0\0\0\0\x01";
-    assert!(told.starts_with(reply), "{told:?}");
-    let told = String::from_utf8_lossy(told);
-    assert!(told.contains("memory_budget"), "{told}");
-}
-
-#[tokio::test]
-async fn rejection_of_a_frame_without_memory_has_no_id_of_a_request() {
-    let mut settings = Settings::new::<Concurrent>();
-    settings.memory_budget = Some(1 << 20);
-    let (registry, protocol) = (settings.registry(), Gated::new());
-    let (near, mut peer) = duplex(1 << 20);
-    protocol.gate.close();
-    let mut connection = open_for(protocol, &registry, near, None);
-    let memory = Arc::clone(connection.io.registration.memory());
-    let _held = memory.try_reserve(1 << 20).expect("it is free");
-    let mut serving = pin!(connection.serve());
-    let mut bytes = b"\0\0\0\0\0\0\0\x05".to_vec();
-    peer.write_all(&bytes).await.expect("there is room");
-    poll_until_it_waits(serving.as_mut()).await;
-    bytes = b"\0\x04\0\0\0\0\0\x06".to_vec();
-    bytes.resize(200 * 1024, 0);
-    peer.write_all(&bytes).await.expect("there is room");
-    poll_until_it_waits(serving.as_mut()).await;
-    registry.sweep_at(100_000);
-    poll_until_it_waits(serving).await;
-    let mut told = vec![0; 1 << 10];
-    let length = peer.read(&mut told).await.expect("a pipe in memory");
-    let (reply, busy) = told.get(..length).expect("it is shorter").split_at(8);
-    assert_eq!(reply, b"\0\0\0\0\0\0\0\x05");
-    assert_eq!(
-        (busy.get(4..8), busy.get(8)),
-        (Some(&[0; 4][..]), Some(&RejectionKind::Busy.code())),
-        "{busy:?}"
-    );
 }
 
 /// Sends more items than the first credit is for. Its requests are processed at the same time, or one after the other.

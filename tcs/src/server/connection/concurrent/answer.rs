@@ -1,68 +1,53 @@
-//! Answers requests, each when it is its turn.
+//! Writes the responses to requests, each in its turn.
 
 use super::{
     super::{
         end::End,
         rejections::{AFTER_HALF_CLOSE, TLS_BESIDE_OTHERS, going_away},
-        respond::Responder,
     },
-    ConcurrentDriver, Phase, Unreadable,
+    ConcurrentDriver, Phase,
     execute::{Outcome, Reply, closes, failed},
-    slots::SlotIndex,
     streams::is_large,
 };
 use crate::{
-    buffer::{Buffers, EncodedMessage, ReadBuffer},
+    buffer::EncodedMessage,
     format::{After, EncodeOutcome},
     framing::{Framing, Side},
     protocol::ServerProtocol,
 };
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {
-    /// Writes the replies whose turn it is, until the write buffer is full.
+    /// Writes responses and items until the write buffer is full.
     pub(super) fn answer(&mut self) -> Result<(), End> {
-        while !self.buffers.write.is_full() {
+        while !self.out.write.is_full() {
             let Some(slot) = self.outbox.take_answer(&self.slots) else {
                 if self.write_items() {
                     continue;
                 }
                 break;
             };
-            self.buffers.write.prepare();
+            self.out.write.prepare();
             self.answer_one(slot)?;
-            // Replies and items take turns.
+            // Items and responses alternate.
             self.write_items();
         }
         if self.phase < Phase::Closing || self.slots.in_use() > 0 {
             return Ok(());
         }
-        if let Some(unreadable) = self.unreadable.take() {
-            self.answer_unreadable(unreadable)?;
+        if let Some(error) = self.bad_frame.take() {
+            self.out.write.prepare();
+            let limit = self.out.shared.limits.max_frame_len;
+            let unread = self.read.input(limit, Side::Server);
+            self.out.bad_frame(&error, unread.bytes());
         } else if self.phase == Phase::HalfClosed {
-            let why = going_away(AFTER_HALF_CLOSE);
-            self.responder().close_with_frame(&why);
+            self.out.close_with_frame(&going_away(AFTER_HALF_CLOSE));
         }
         // Even if another answer has replaced the reply that was to close the connection.
         Err(End::Closed)
     }
 
-    /// Answers input that is not a request.
-    #[cold]
-    fn answer_unreadable(&mut self, unreadable: Unreadable) -> Result<(), End> {
-        let (mut responder, read) = self.responder_and_input();
-        responder.write.prepare();
-        match unreadable {
-            Unreadable::CutFrame(rejection) => responder.reject(&rejection),
-            Unreadable::BadFrame(error) => {
-                let unread = read.input(responder.shared.limits.max_frame_len, Side::Server);
-                responder.bad_frame(&error, unread.bytes());
-                Ok(())
-            }
-        }
-    }
-
     /// Answers the request in a slot, or sends a part of its reply.
-    fn answer_one(&mut self, slot: SlotIndex) -> Result<(), End> {
+    fn answer_one(&mut self, slot: usize) -> Result<(), End> {
         self.set_id(slot);
         let Some(outcome) = self.slots.take_outcome(slot) else {
             return Ok(());
@@ -74,10 +59,11 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             }
             _ => self.slots.release(slot),
         }
-        if closes(&outcome) && self.has_unanswered() {
-            return self.respond_beside_others(outcome);
-        }
-        let responded = self.respond(outcome);
+        let responded = if closes(&outcome) && self.has_unanswered() {
+            self.respond_beside_others(outcome)
+        } else {
+            self.respond(outcome)
+        };
         if responded.is_err() && !self.outbox.is_ordered && self.slots.in_use() > 0 {
             // This request has no answer, so the connection closes. Those in flight still have theirs.
             self.phase = self.phase.max(Phase::Closing);
@@ -105,37 +91,37 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             other => return self.respond(other),
         }
         if !self.outbox.is_ordered && self.has_unanswered() {
-            // The last answer that closes the connection closes it.
+            // A later answer closes the connection.
             return Ok(());
         }
         for slot in self.outbox.take_all() {
             self.drop_function(slot);
-            self.responder().function_dropped("the connection closed");
+            self.out.function_dropped("the connection closed");
         }
-        if self.unreadable.take().is_some() {
-            self.responder().function_dropped("the connection closed");
+        if self.bad_frame.take().is_some() {
+            self.out.function_dropped("the connection closed");
         }
-        self.responder().close_after_reply()
+        self.out.close_after_reply()
     }
 
     /// Returns `true` if there is more to answer.
     fn has_unanswered(&self) -> bool {
-        self.outbox.len() > 0 || self.unreadable.is_some()
+        self.outbox.len() > 0 || self.bad_frame.is_some()
     }
 
     /// Sets the id of what is written from now on to that of a request.
-    pub(super) fn set_id(&mut self, slot: SlotIndex) {
+    pub(super) fn set_id(&mut self, slot: usize) {
         if P::Framing::HAS_IDS
             && let Some(request) = self.slots.request(slot)
         {
-            self.framing.get_mut().set_id(request.id);
+            self.out.framing.get_mut().set_id(request.id);
         }
     }
 
     fn respond(&mut self, outcome: Outcome) -> Result<(), End> {
         match outcome {
             Ok(reply) => self.reply(reply),
-            Err(rejection) => self.responder().reject(&rejection),
+            Err(rejection) => self.out.reject(&rejection),
         }
     }
 
@@ -143,9 +129,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     fn reply(&mut self, reply: Reply) -> Result<(), End> {
         let EncodedMessage { outcome, after } = reply.encoded;
         let framed = if let EncodeOutcome::Written(_) = outcome {
-            let limit = self.shared.limits.reply_len();
-            let framing = self.framing.get_mut();
-            self.buffers.write.message(framing, limit, |out| {
+            let limit = self.out.shared.limits.reply_len();
+            let framing = self.out.framing.get_mut();
+            self.out.write.message(framing, limit, |out| {
                 out.put(reply.bytes.get(reply.sent..).unwrap_or_default());
                 out.set_after(after);
                 Ok(())
@@ -154,28 +140,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             Err(EncodedMessage { outcome, after })
         };
         if let Err(exception) = framed {
-            let Buffers { read, ahead, .. } = &*self.buffers;
-            let is_last = !read.has_started() && ahead.is_unused() && self.backlog.is_empty();
-            return self.responder().exceptional_reply(exception, is_last);
+            let has_input = self.read.has_started() || !self.ahead.is_unused();
+            let is_last = !has_input && self.backlog.is_empty();
+            return self.out.exceptional_reply(exception, is_last);
         }
-        self.io.count_reply();
-        self.responder().after_response()
-    }
-
-    pub(super) fn responder(&mut self) -> Responder<'_, P> {
-        self.responder_and_input().0
-    }
-
-    fn responder_and_input(&mut self) -> (Responder<'_, P>, &ReadBuffer) {
-        let Buffers { read, write, .. } = &mut *self.buffers;
-        let responder = Responder {
-            shared: self.shared,
-            info: self.info,
-            framing: self.framing,
-            write,
-            io: self.io,
-        };
-        (responder, read)
+        self.out.io.count_reply();
+        self.out.after_response()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Requests that wait for a place.
+//! The queue of requests that wait for a slot.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use crate::{
     server::addresses::AddressRequest,
 };
 
-/// From this many bytes on, no further request is kept.
+/// The queue takes no further request from this many bytes on.
 const LIMIT: usize = 64 * 1024;
 
 /// A request that was received, and whose function is not called yet.

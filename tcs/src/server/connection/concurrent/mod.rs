@@ -1,9 +1,8 @@
 //! Processes several requests of a connection at the same time ([`ServerProtocol::CONCURRENT`]).
 //!
-//! This is the driver beside that of `sequential.rs`. The loop of the connection enters this driver when bytes have
-//! arrived. The driver returns when nothing is in flight, and the loop then waits as for all protocols. Each request has
-//! a slot. Its future owns a copy of the request, and leaves the reply in the slot as a message without its frame. The
-//! framing may count messages, so they are framed in the order in which they are sent.
+//! The loop of the connection enters this driver when bytes have arrived. The driver returns when nothing is in flight, and
+//! the loop then waits as for all protocols. Each request has a slot. Its future owns a copy of the request, and leaves the
+//! encoded reply in the slot. The reply is framed when it is sent, because a framing may count messages.
 //!
 //! | a request is | while |
 //! |---|---|
@@ -21,6 +20,8 @@ mod request;
 mod slots;
 mod streams;
 mod take;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::{future::poll_fn, mem::replace, sync::Arc};
@@ -31,20 +32,20 @@ use self::{
     backlog::{Backlog, Request},
     execute::{Outcome, closes, execute},
     outbox::Outbox,
-    slots::{SlotIndex, Slots},
+    slots::Slots,
 };
-use super::{Connection, Next, end::End, io::Io, rejections::function_panicked};
+use super::{Connection, Next, end::End, respond::Responder};
 use crate::{
-    ConnectionInfo, Rejection,
-    buffer::Buffers,
-    framing::{ConnectionFraming, FrameError, Framing},
+    ConnectionInfo,
+    buffer::{ReadAhead, ReadBuffer},
+    framing::{FrameError, Framing},
     panics::Payload,
     protocol::{Concurrency, ServerProtocol},
     runtime::poll_once,
     server::{log_limiter::log_panic, shared::Shared, time::Deadline},
 };
 
-/// How many rounds the driver has before it lets other tasks run.
+/// After how many rounds without a wait the driver yields to other tasks.
 const ROUNDS: u32 = 16;
 
 /// Processes the requests that have arrived and those that arrive meanwhile, until nothing is in flight and no complete
@@ -53,14 +54,13 @@ pub(super) async fn process_concurrent<P: ServerProtocol>(
     connection: &mut Connection<P>,
     concurrency: Concurrency,
 ) -> Result<(), End> {
+    let (responder, read, ahead, session) = connection.parts();
     let mut driver = ConcurrentDriver {
-        shared: &*connection.shared,
-        info: &connection.info,
+        out: responder,
+        read,
+        ahead,
         limit: concurrency.limit(),
-        session: &mut connection.session,
-        framing: &mut connection.framing,
-        buffers: connection.buffers.checkout(),
-        io: &mut connection.io,
+        session,
         new_future: execute::<P>,
         slots: Slots::new(),
         outbox: Outbox::new(concurrency.is_ordered() && !P::Framing::HAS_IDS),
@@ -68,7 +68,7 @@ pub(super) async fn process_concurrent<P: ServerProtocol>(
         next_deadline: Deadline::NEVER,
         phase: Phase::Serving,
         requests_first: false,
-        unreadable: None,
+        bad_frame: None,
     };
     driver.run().await
 }
@@ -78,47 +78,37 @@ pub(super) async fn process_concurrent<P: ServerProtocol>(
 enum Phase {
     /// Functions are called.
     Serving,
-    /// Requests are refused. They arrive among the notices that streams need to end in a drain.
+    /// Requests are rejected. Notices are still read, because streams need them to end.
     Draining,
-    /// No requests are received, and those that wait for a place are not called. An answer that closes the connection
-    /// sets this phase.
+    /// No requests are read, and those in the backlog are not started. Set by an answer that closes the connection.
     Closing,
-    /// As `Closing`, without functions: the end of `half_close_timeout` has dropped them.
+    /// As `Closing`, and no notices are read: the input is not a frame, or a frame was not complete in time.
+    Unreadable,
+    /// As `Unreadable`, without functions: the end of `half_close_timeout` has dropped them.
     HalfClosed,
 }
 
-/// Input that is not a request, and ends the connection.
-enum Unreadable {
-    /// The next bytes in the read buffer are not a frame, and stay there, or a control frame was taken that clients do not
-    /// send.
-    BadFrame(FrameError),
-    /// The beginning of a frame, which was not complete in time. The rejection is final.
-    CutFrame(Rejection),
-}
-
-/// The driver. `F` are the futures of requests.
+/// Processes requests concurrently. `F` is the future of a request.
 struct ConcurrentDriver<'a, P: ServerProtocol, F: Future> {
-    shared: &'a Shared<P>,
-    info: &'a ConnectionInfo,
+    out: Responder<'a, P>,
+    read: &'a mut ReadBuffer,
+    ahead: &'a mut ReadAhead,
     /// How many requests are in flight at most.
     limit: usize,
     /// The session, which all requests share. Borrowed mutably, because it need not be `Sync`.
     session: &'a mut P::Session,
-    framing: &'a mut ConnectionFraming<P::Framing>,
-    buffers: &'a mut Buffers,
-    io: &'a mut Io,
-    /// [`execute`], whose future has a type without a name.
+    /// [`execute`]. A function pointer, because the type of its future has no name.
     new_future: fn(&'a Shared<P>, Request, P::Session, Arc<ConnectionInfo>) -> F,
     slots: Slots<F>,
     outbox: Outbox,
     backlog: Backlog,
-    /// The next time at which a function or a stream may be late, or memory is asked for again.
+    /// The earliest deadline of a function or a stream, or the time to ask for memory again.
     next_deadline: Deadline,
     phase: Phase,
-    /// Whether the last poll was over before requests could be taken, so that the next poll takes them first.
+    /// Whether the budget of the last poll was spent before requests were taken. The next poll then takes them first.
     requests_first: bool,
-    /// The input after the last request that is not a request. This input is answered after all requests.
-    unreadable: Option<Unreadable>,
+    /// Why the next bytes in the read buffer are not a frame. They stay there, and are answered after all requests.
+    bad_frame: Option<FrameError>,
 }
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {
@@ -137,21 +127,18 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
                 has_waited |= waited.is_pending();
                 waited
             });
-            if let Err(interrupt) = waited.await {
-                self.interrupt(interrupt)?;
-            }
+            let waited = waited.await;
+            self.unless_aborted(waited)?;
             rounds += 1;
-            let limit = self.io.registration.limits().poll_nanos;
+            let limit = self.out.io.registration.limits().poll_nanos;
             let must_yield = matches!(next, Next::Yield)
                 || rounds == ROUNDS
                 || began.elapsed().as_nanos() > limit.into();
-            // A wait lets other tasks run.
+            // Other tasks run during a wait.
             if must_yield && !has_waited {
                 yield_now().await;
-                match poll_once(|cx| self.io.resume(&mut self.buffers.ahead, cx)).await {
-                    Err(End::Aborted(reason)) => self.abort(reason)?,
-                    resumed => resumed?,
-                }
+                let resumed = poll_once(|cx| self.out.io.resume(self.ahead, cx)).await;
+                self.unless_aborted(resumed)?;
             }
             if must_yield || has_waited {
                 (began, rounds) = (Instant::now(), 0);
@@ -162,7 +149,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Polls the functions that were woken, answers, and takes further requests.
     fn process(&mut self) -> Result<Next, End> {
         // Events have their turn here, because streams may fill the buffer before each flush.
-        self.responder().write_released_events(None)?;
+        self.out.write_released_events(None)?;
         let requests_first = replace(&mut self.requests_first, false);
         if requests_first {
             self.read_more(&Next::Read);
@@ -189,9 +176,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Polls the functions that were woken, until the budget of this poll is spent.
     fn poll_woken(&mut self) {
         self.slots.collect_woken();
-        while self.slots.has_woken() && !self.io.must_yield(|| true) {
+        while self.slots.has_woken() && !self.out.io.must_yield(|| true) {
             if let Some(slot) = self.slots.next_woken() {
-                self.io.count_frame(|| self.slots.has_woken());
+                self.out.io.count_frame(|| self.slots.has_woken());
                 self.poll_slot(slot);
             }
         }
@@ -203,15 +190,15 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     }
 
     /// Polls the function in a slot, if one runs.
-    fn poll_slot(&mut self, slot: SlotIndex) {
+    fn poll_slot(&mut self, slot: usize) {
         let Some(request) = self.slots.request(slot) else {
             return;
         };
         let info = Arc::clone(&request.info);
         // Before, so that the function sees what others have begun, and after, so that the loop sends what it has begun.
-        self.info.join_conversations(&info);
+        self.out.info.join_conversations(&info);
         let polled = self.slots.poll(slot);
-        self.info.join_conversations(&info);
+        self.out.info.join_conversations(&info);
         if info.open_conversation().is_some() {
             self.outbox.add_stream(slot);
         }
@@ -219,7 +206,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             Some(Ok(mut outcome)) => {
                 if let Ok(reply) = &mut outcome {
                     // Now, because the reply may wait long for its turn.
-                    reply.reserve(self.io.registration.memory());
+                    reply.reserve(self.out.io.registration.memory());
                 }
                 self.finish(slot, outcome);
             }
@@ -230,16 +217,15 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     /// Records that the function of a slot has panicked.
     #[cold]
-    fn fail(&mut self, slot: SlotIndex, payload: Payload) {
-        let log_limiter = self.io.registration.log_limiter();
-        let rejection = function_panicked(log_limiter, payload);
+    fn fail(&mut self, slot: usize, payload: Payload) {
+        let rejection = self.out.function_panicked(payload);
         self.drop_items(slot);
         self.finish(slot, Err(rejection));
     }
 
     /// Drops the function in a slot, and its items. `outcome` answers its request, even if a reply was about to be sent.
     #[cold]
-    fn stop(&mut self, slot: SlotIndex, outcome: Outcome) {
+    fn stop(&mut self, slot: usize, outcome: Outcome) {
         let is_running = self.slots.is_running(slot);
         match self.slots.drop_future(slot) {
             Ok(()) => {
@@ -255,25 +241,21 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         }
     }
 
-    fn drop_items(&mut self, slot: SlotIndex) {
+    fn drop_items(&mut self, slot: usize) {
         if let Some(request) = self.slots.request_mut(slot) {
             request.drop_items();
         }
     }
 
-    /// Counts input that is not a request. Receives nothing after it, and closes the connection with its answer. Only the
-    /// first such input is counted and answered.
+    /// Counts input that is not a request, and receives nothing after it. The connection closes with its answer.
     #[cold]
-    fn end_input(&mut self, unreadable: Unreadable) {
-        self.phase = self.phase.max(Phase::Closing);
-        if self.unreadable.is_none() {
-            self.io.count_unreadable(self.shared);
-            self.unreadable = Some(unreadable);
-        }
+    fn end_input(&mut self) {
+        self.phase = self.phase.max(Phase::Unreadable);
+        self.out.io.count_unreadable(self.out.shared);
     }
 
     /// Records the outcome of a request.
-    fn finish(&mut self, slot: SlotIndex, outcome: Outcome) {
+    fn finish(&mut self, slot: usize, outcome: Outcome) {
         if closes(&outcome) {
             // The answer says that requests after it were not executed, so no further function may be called.
             self.phase = self.phase.max(Phase::Closing);
@@ -283,7 +265,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     }
 }
 
-/// Drops the functions that run. Each may panic, which must neither keep the others nor end the process.
+/// Drops the functions that run. One that panics must neither keep the others from being dropped nor end the process.
 impl<P: ServerProtocol, F: Future> Drop for ConcurrentDriver<'_, P, F> {
     fn drop(&mut self) {
         for slot in self.slots.indices() {
@@ -294,10 +276,9 @@ impl<P: ServerProtocol, F: Future> Drop for ConcurrentDriver<'_, P, F> {
 
 impl<P: ServerProtocol, F: Future> ConcurrentDriver<'_, P, F> {
     /// Drops the function in a slot, if one runs. Its panic is only logged.
-    fn drop_function(&mut self, slot: SlotIndex) {
+    fn drop_function(&mut self, slot: usize) {
         if let Err(payload) = self.slots.drop_future(slot) {
-            let log_limiter = self.io.registration.log_limiter();
-            log_panic(log_limiter, "the drop of a function", payload);
+            log_panic(self.out.log_limiter(), "the drop of a function", payload);
         }
     }
 }

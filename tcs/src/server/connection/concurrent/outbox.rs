@@ -1,20 +1,20 @@
-//! Whose turn it is to be answered.
+//! The order in which responses and items are sent.
 
 use std::{collections::VecDeque, mem::take};
 
 use super::{
     execute::{Outcome, closes},
     request::ActiveRequest,
-    slots::{SlotIndex, Slots},
+    slots::Slots,
 };
 
-/// The slots whose replies or items are to be sent.
+/// Queues of the slots that have a response or items to send.
 pub(super) struct Outbox {
     pub(super) is_ordered: bool,
     /// The slots to answer: with an order, the slots of all requests; without, the slots that have an outcome.
-    answers: VecDeque<SlotIndex>,
+    answers: VecDeque<usize>,
     /// Without an order, the slots that may have items to send, in turn.
-    streams: VecDeque<SlotIndex>,
+    streams: VecDeque<usize>,
 }
 
 impl Outbox {
@@ -27,21 +27,21 @@ impl Outbox {
     }
 
     /// Adds the slot of a request that was received.
-    pub(super) fn add_received(&mut self, slot: SlotIndex) {
+    pub(super) fn add_received(&mut self, slot: usize) {
         if self.is_ordered {
             self.answers.push_back(slot);
         }
     }
 
     /// Adds a slot that has an outcome.
-    pub(super) fn add_finished(&mut self, slot: SlotIndex) {
+    pub(super) fn add_finished(&mut self, slot: usize) {
         if !self.is_ordered {
             self.answers.push_back(slot);
         }
     }
 
     /// Adds a slot that may have items, each time its function was polled.
-    pub(super) fn add_stream(&mut self, slot: SlotIndex) {
+    pub(super) fn add_stream(&mut self, slot: usize) {
         if !self.is_ordered && !self.streams.contains(&slot) {
             self.streams.push_back(slot);
         }
@@ -53,7 +53,7 @@ impl Outbox {
     }
 
     /// Returns the slot of the newest request, if requests have an order.
-    pub(super) fn newest(&self) -> Option<SlotIndex> {
+    pub(super) fn newest(&self) -> Option<usize> {
         self.answers.back().copied().filter(|_| self.is_ordered)
     }
 
@@ -61,23 +61,23 @@ impl Outbox {
     pub(super) fn take_answer<F: Future<Output = Outcome>>(
         &mut self,
         slots: &Slots<F>,
-    ) -> Option<SlotIndex> {
+    ) -> Option<usize> {
         self.answers.remove(self.next_answer(slots)?)
     }
 
     /// Puts back a slot after a part of its answer was sent, so that others have their turn.
-    pub(super) fn put_back(&mut self, slot: SlotIndex) {
+    pub(super) fn put_back(&mut self, slot: usize) {
         self.answers.push_back(slot);
     }
 
     /// Takes all slots that were not answered.
-    pub(super) fn take_all(&mut self) -> VecDeque<SlotIndex> {
+    pub(super) fn take_all(&mut self) -> VecDeque<usize> {
         take(&mut self.answers)
     }
 
     /// Returns the position of the answer that can be sent next.
     fn next_answer<F: Future<Output = Outcome>>(&self, slots: &Slots<F>) -> Option<usize> {
-        let outcome = |slot: &SlotIndex| {
+        let outcome = |slot: &usize| {
             let outcome = slots.outcome(*slot)?;
             // The items of a request come before its answer.
             (!has(slots, *slot, ActiveRequest::has_items)).then_some(outcome)
@@ -86,15 +86,15 @@ impl Outbox {
             return self.answers.front().and_then(outcome).map(|_| 0);
         }
         // An answer that closes the connection waits for all others: its final frame says that they were not executed.
-        let is_next = |slot: &SlotIndex| outcome(slot).is_some_and(|next| !closes(next));
+        let is_next = |slot: &usize| outcome(slot).is_some_and(|next| !closes(next));
         let all_close = self.answers.len() == slots.in_use();
-        let is_last = |slot: &SlotIndex| all_close && outcome(slot).is_some();
+        let is_last = |slot: &usize| all_close && outcome(slot).is_some();
         let next = self.answers.iter().position(is_next);
         next.or_else(|| self.answers.iter().position(is_last))
     }
 
     /// Returns the slot whose items are sent next.
-    pub(super) fn next_stream<F: Future>(&mut self, slots: &mut Slots<F>) -> Option<SlotIndex> {
+    pub(super) fn next_stream<F: Future>(&mut self, slots: &mut Slots<F>) -> Option<usize> {
         if self.is_ordered {
             let slot = *self.answers.front()?;
             return slots.request_mut(slot)?.collect_items().then_some(slot);
@@ -115,7 +115,7 @@ impl Outbox {
     }
 
     /// Returns the slots that may have items to send, without an order.
-    pub(super) fn streams(&self) -> impl Iterator<Item = SlotIndex> {
+    pub(super) fn streams(&self) -> impl Iterator<Item = usize> {
         self.streams.iter().copied()
     }
 
@@ -135,7 +135,7 @@ impl Outbox {
     }
 
     /// Returns the slots of all requests that are not answered, in order if there is one.
-    pub(super) fn unanswered<F: Future>(&self, slots: &Slots<F>) -> Vec<SlotIndex> {
+    pub(super) fn unanswered<F: Future>(&self, slots: &Slots<F>) -> Vec<usize> {
         if self.is_ordered {
             self.answers.iter().copied().collect()
         } else {
@@ -147,7 +147,7 @@ impl Outbox {
 /// Returns `true` if the request in a slot has this property.
 fn has<F: Future>(
     slots: &Slots<F>,
-    slot: SlotIndex,
+    slot: usize,
     property: impl FnOnce(&ActiveRequest) -> bool,
 ) -> bool {
     slots.request(slot).is_some_and(property)

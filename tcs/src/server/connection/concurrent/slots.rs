@@ -1,6 +1,6 @@
-//! Futures that are polled side by side in one task, each only when it was woken.
+//! Futures that run concurrently in one task. Each is polled only when it was woken.
 //!
-//! A slot keeps the memory of its future and its waker for the next one.
+//! A slot is named by its index. Its memory and its waker are reused for the next future.
 
 use std::{
     collections::VecDeque,
@@ -19,43 +19,39 @@ use crate::{
     sync::Mutex,
 };
 
-/// The index of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SlotIndex(usize);
-
 /// The functions of a connection that run, and the outcomes of those that have ended.
 pub(super) struct Slots<F: Future> {
     all: Vec<Slot<F>>,
-    free: Vec<SlotIndex>,
+    free: Vec<usize>,
     running: usize,
     wakeups: Arc<Mutex<Woken>>,
     /// The slots that were woken and are to be polled.
-    woken: VecDeque<SlotIndex>,
+    woken: VecDeque<usize>,
 }
 
 struct Slot<F: Future> {
     /// What the function has returned, until its request is answered.
     outcome: Option<F::Output>,
-    /// The future that runs, if one does. Its memory is used again. Boxed one by one, because a future that was polled
-    /// cannot be moved, and the list of slots grows.
+    /// The future that runs, if one does. Boxed, because a pinned future cannot move when the list of slots grows. The memory
+    /// is reused.
     future: Pin<Box<Option<F>>>,
     request: ActiveRequest,
     /// Wakes this slot, whichever future is in it.
     waker: Waker,
 }
 
-/// The slots that were woken, and the task that polls them. No foreign code runs under its lock.
+/// The slots that were woken, and the task that polls them. No user code runs under its lock.
 #[derive(Default)]
 struct Woken {
-    slots: VecDeque<SlotIndex>,
-    /// Whether each slot is among them, so that one that is woken many times is polled once.
+    slots: VecDeque<usize>,
+    /// Whether each slot is among `slots`. A slot that is woken many times is polled once.
     flags: Vec<bool>,
     /// Set while the task waits.
     task: Option<Waker>,
 }
 
 struct SlotWaker {
-    index: SlotIndex,
+    index: usize,
     wakeups: Arc<Mutex<Woken>>,
 }
 
@@ -66,12 +62,12 @@ impl Wake for SlotWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let mut woken = lock(&self.wakeups);
-        let is_woken = woken.flags.get_mut(self.index.0);
+        let is_woken = woken.flags.get_mut(self.index);
         if is_woken.is_some_and(|is_woken| !replace(is_woken, true)) {
             woken.slots.push_back(self.index);
         }
         let task = woken.task.take();
-        // Wakers are foreign code, and run without the lock. `wake_all` keeps their panics from whoever wakes this function.
+        // Wakers may be user code, and run without the lock. `wake_all` catches their panics.
         drop(woken);
         wake_all(task);
     }
@@ -99,24 +95,24 @@ impl<F: Future> Slots<F> {
     }
 
     /// Returns the indices of all slots.
-    pub(super) fn indices(&self) -> impl Iterator<Item = SlotIndex> + use<F> {
-        (0..self.all.len()).map(SlotIndex)
+    pub(super) fn indices(&self) -> impl Iterator<Item = usize> + use<F> {
+        0..self.all.len()
     }
 
     /// Returns the indices of the slots whose requests are not answered.
-    pub(super) fn unanswered(&self) -> impl Iterator<Item = SlotIndex> {
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = usize> {
         let slots = self.all.iter().enumerate();
         slots
             .filter(|(_, slot)| slot.future.is_some() || slot.outcome.is_some())
-            .map(|(index, _)| SlotIndex(index))
+            .map(|(index, _)| index)
     }
 
     /// Returns a slot that is not in use, and marks it as used.
-    pub(super) fn open(&mut self, info: &ConnectionInfo) -> SlotIndex {
+    pub(super) fn open(&mut self, info: &ConnectionInfo) -> usize {
         if let Some(index) = self.free.pop() {
             return index;
         }
-        let index = SlotIndex(self.all.len());
+        let index = self.all.len();
         let wakeups = Arc::clone(&self.wakeups);
         lock(&wakeups).flags.push(false);
         self.all.push(Slot {
@@ -129,38 +125,38 @@ impl<F: Future> Slots<F> {
     }
 
     /// Puts a function into a slot without one. The caller must poll it once; then it is woken.
-    pub(super) fn start(&mut self, index: SlotIndex, function: F) {
-        if let Some(slot) = self.all.get_mut(index.0) {
+    pub(super) fn start(&mut self, index: usize, function: F) {
+        if let Some(slot) = self.all.get_mut(index) {
             slot.future.set(Some(function));
             self.running += 1;
         }
     }
 
     /// Returns the request in a slot.
-    pub(super) fn request(&self, index: SlotIndex) -> Option<&ActiveRequest> {
-        self.all.get(index.0).map(|slot| &slot.request)
+    pub(super) fn request(&self, index: usize) -> Option<&ActiveRequest> {
+        self.all.get(index).map(|slot| &slot.request)
     }
 
     /// Returns the request in a slot.
-    pub(super) fn request_mut(&mut self, index: SlotIndex) -> Option<&mut ActiveRequest> {
-        self.all.get_mut(index.0).map(|slot| &mut slot.request)
+    pub(super) fn request_mut(&mut self, index: usize) -> Option<&mut ActiveRequest> {
+        self.all.get_mut(index).map(|slot| &mut slot.request)
     }
 
     /// Returns `true` if the function in a slot runs.
-    pub(super) fn is_running(&self, index: SlotIndex) -> bool {
-        let slot = self.all.get(index.0);
+    pub(super) fn is_running(&self, index: usize) -> bool {
+        let slot = self.all.get(index);
         slot.is_some_and(|slot| slot.future.is_some())
     }
 
     /// Returns the slot of the request with an id.
-    pub(super) fn find(&self, id: u32) -> Option<SlotIndex> {
+    pub(super) fn find(&self, id: u32) -> Option<usize> {
         self.unanswered()
             .find(|slot| self.request(*slot).is_some_and(|request| request.id == id))
     }
 
     /// Polls the function in a slot, and drops it when it has ended. Returns the payload of a panic as an error.
-    pub(super) fn poll(&mut self, index: SlotIndex) -> Option<Result<F::Output, Payload>> {
-        let slot = self.all.get_mut(index.0)?;
+    pub(super) fn poll(&mut self, index: usize) -> Option<Result<F::Output, Payload>> {
+        let slot = self.all.get_mut(index)?;
         let function = slot.future.as_mut().as_pin_mut()?;
         let mut cx = Context::from_waker(&slot.waker);
         let polled = with_inherited(slot.request.inherited, || poll_caught(function, &mut cx));
@@ -172,8 +168,8 @@ impl<F: Future> Slots<F> {
     }
 
     /// Drops the function in a slot, if one runs. Returns the payload of a panic of its drop.
-    pub(super) fn drop_future(&mut self, index: SlotIndex) -> Result<(), Payload> {
-        let slot = self.all.get_mut(index.0);
+    pub(super) fn drop_future(&mut self, index: usize) -> Result<(), Payload> {
+        let slot = self.all.get_mut(index);
         let Some(slot) = slot.filter(|slot| slot.future.is_some()) else {
             return Ok(());
         };
@@ -187,24 +183,24 @@ impl<F: Future> Slots<F> {
     }
 
     /// Records the outcome of a slot without a function.
-    pub(super) fn set_outcome(&mut self, index: SlotIndex, outcome: F::Output) {
-        if let Some(slot) = self.all.get_mut(index.0) {
+    pub(super) fn set_outcome(&mut self, index: usize, outcome: F::Output) {
+        if let Some(slot) = self.all.get_mut(index) {
             slot.outcome = Some(outcome);
         }
     }
 
     /// Returns the outcome of a slot, if there is one.
-    pub(super) fn outcome(&self, index: SlotIndex) -> Option<&F::Output> {
-        self.all.get(index.0)?.outcome.as_ref()
+    pub(super) fn outcome(&self, index: usize) -> Option<&F::Output> {
+        self.all.get(index)?.outcome.as_ref()
     }
 
     /// Takes the outcome of a slot.
-    pub(super) fn take_outcome(&mut self, index: SlotIndex) -> Option<F::Output> {
-        self.all.get_mut(index.0)?.outcome.take()
+    pub(super) fn take_outcome(&mut self, index: usize) -> Option<F::Output> {
+        self.all.get_mut(index)?.outcome.take()
     }
 
     /// Records that a slot is not in use any more.
-    pub(super) fn release(&mut self, index: SlotIndex) {
+    pub(super) fn release(&mut self, index: usize) {
         self.free.push(index);
     }
 
@@ -216,7 +212,7 @@ impl<F: Future> Slots<F> {
         let mut wakeups = lock(&self.wakeups);
         swap(&mut wakeups.slots, &mut self.woken);
         for slot in &self.woken {
-            if let Some(is_woken) = wakeups.flags.get_mut(slot.0) {
+            if let Some(is_woken) = wakeups.flags.get_mut(*slot) {
                 *is_woken = false;
             }
         }
@@ -228,7 +224,7 @@ impl<F: Future> Slots<F> {
     }
 
     /// Takes the next collected slot to poll.
-    pub(super) fn next_woken(&mut self) -> Option<SlotIndex> {
+    pub(super) fn next_woken(&mut self) -> Option<usize> {
         self.woken.pop_front()
     }
 
@@ -239,7 +235,7 @@ impl<F: Future> Slots<F> {
         let mut woken = lock(&self.wakeups);
         let before = woken.task.replace(task);
         let is_first = woken.slots.is_empty();
-        // Wakers are foreign code, and so are their clones and drops.
+        // Wakers may be user code, also when they are cloned or dropped.
         drop(woken);
         drop(before);
         is_first
@@ -264,7 +260,7 @@ mod tests {
     use super::*;
     use crate::Peer;
 
-    fn start<F: Future>(slots: &mut Slots<F>, future: F) -> SlotIndex {
+    fn start<F: Future>(slots: &mut Slots<F>, future: F) -> usize {
         let index = slots.open(&ConnectionInfo::new(Peer::unnamed()));
         slots.start(index, future);
         index
@@ -296,7 +292,7 @@ mod tests {
             slots.collect_woken();
             assert_eq!(
                 [first, slots.next_woken()],
-                [2, 0].map(|index| Some(SlotIndex(index))),
+                [2, 0].map(Some),
                 "each once, although they were woken alternately"
             );
             assert!(!slots.has_woken());

@@ -5,11 +5,10 @@ use std::mem::take;
 use super::{
     super::{
         Next,
-        rejections::{ITEM, no_more_credit, unsendable},
+        rejections::{ITEM, no_more_credit},
     },
-    ConcurrentDriver,
+    ConcurrentDriver, Phase,
     execute::{Outcome, Reply},
-    slots::SlotIndex,
 };
 use crate::{
     format::EncodeOutcome,
@@ -17,7 +16,7 @@ use crate::{
     protocol::ServerProtocol,
 };
 
-/// How many bytes of a reply are sent before others have their turn, apart from a single item that is longer.
+/// How many bytes of a reply are sent before those of others. A single item may be longer.
 const PART_LEN: usize = 16 * 1024;
 /// The length in bytes up to which a reply is sent whole.
 const MAX_WHOLE_REPLY: usize = 64 * 1024;
@@ -44,18 +43,17 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         let (count, cost) = items.batch(credit.min(PART_LEN));
         request.credit -= i64::try_from(cost).unwrap_or(i64::MAX);
         let batch = items.iter().take(count);
-        let (_, error) = self.responder().write_announced(Announcement::Items, batch);
+        let (_, error) = self.out.write_announced(Announcement::Items, batch);
         items.advance(count);
         // `request_timeout` is for each item.
-        let now = self.io.registration.now();
+        let now = self.out.io.now();
         if let Some(request) = self.slots.request_mut(slot) {
             request.items = items;
-            request.restart(now, &self.shared.limits);
+            request.restart(now, &self.out.shared.limits);
         }
         // A stream cannot go on with a gap.
         if let Some(error) = error {
-            let log_limiter = self.io.registration.log_limiter();
-            let rejection = unsendable::<P::Framing>(log_limiter, ITEM, error);
+            let rejection = self.out.unsendable(ITEM, error);
             self.stop(slot, Err(rejection));
         }
         true
@@ -63,8 +61,8 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     /// Starts the time of streams that begin to wait for credit, or ends these streams if no credit can come.
     pub(super) fn wait_for_credit(&mut self, next: &Next) {
-        let now = self.io.registration.now();
-        let has_ended = self.unreadable.is_some() || matches!(next, Next::End(_));
+        let now = self.out.io.now();
+        let has_ended = self.phase >= Phase::Unreadable || matches!(next, Next::End(_));
         let mut starved = Vec::new();
         for slot in self.outbox.streams() {
             let Some(request) = self.slots.request_mut(slot) else {
@@ -73,7 +71,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             if has_ended && request.waits_for_credit() {
                 starved.push(slot);
             } else {
-                let deadline = request.start_credit_wait(now, &self.shared.limits);
+                let deadline = request.start_credit_wait(now, &self.out.shared.limits);
                 self.next_deadline = self.next_deadline.min(deadline);
             }
         }
@@ -83,12 +81,12 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     }
 
     /// Frames a part of a large reply.
-    pub(super) fn write_part(&mut self, slot: SlotIndex, mut reply: Reply) {
+    pub(super) fn write_part(&mut self, slot: usize, mut reply: Reply) {
         let part = reply.bytes.get(reply.sent..).unwrap_or_default();
         let part = part.get(..PART_LEN).unwrap_or(part);
         let length = part.len();
         let parts = std::iter::once(part);
-        let (_, error) = self.responder().write_announced(Announcement::Parts, parts);
+        let (_, error) = self.out.write_announced(Announcement::Parts, parts);
         debug_assert!(error.is_none(), "a part is shorter than its message may be");
         reply.sent += length;
         self.slots.set_outcome(slot, Ok(reply));

@@ -5,30 +5,35 @@ use std::task::{Context, Poll};
 use super::{
     super::{
         Next,
-        end::{End, Interrupt},
+        end::End,
         rejections::{client_timed_out, half_closed, no_credit, timed_out},
+        respond::Responder,
     },
     ConcurrentDriver, Phase,
     execute::Outcome,
 };
 use crate::{
-    buffer::{Buffers, ReadAhead},
+    buffer::ReadAhead,
     framing::Framing,
     protocol::ServerProtocol,
     server::{registry::AbortReason, time::Deadline},
 };
 
 impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> {
-    /// Flushes, reads ahead, and waits until there is something to do. Returns an error if functions must be dropped.
-    pub(super) fn poll_wait(
-        &mut self,
-        next: &Next,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Interrupt>> {
+    /// Flushes, reads ahead, and waits until there is something to do. Returns an error if the connection ends.
+    pub(super) fn poll_wait(&mut self, next: &Next, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         // Events do not wait for the replies to functions that run side by side.
-        let has_events = self.responder().write_released_events(Some(cx))?;
-        if let Poll::Ready(interrupt) = self.poll_io(next, cx) {
-            return Poll::Ready(Err(interrupt));
+        let has_events = self.out.write_released_events(Some(cx))?;
+        if self.poll_io(next, cx)?.is_ready() {
+            self.act_on_deadlines(next);
+            return Poll::Ready(Ok(()));
+        }
+        let memory = self.out.io.registration.memory();
+        if self.ahead.is_large() && self.ahead.reserve(memory).is_err() {
+            self.reject_frame();
+            // The rest of the frame is not read.
+            *self.ahead = ReadAhead::default();
+            return Poll::Ready(Ok(()));
         }
         // The slots come last. A slot that was woken since the last collection is seen here, and a slot that is woken later
         // wakes the task.
@@ -38,28 +43,27 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         Poll::Pending
     }
 
-    /// Flushes and reads ahead. Ready if functions must be dropped, or a frame must be rejected.
-    fn poll_io(&mut self, next: &Next, cx: &mut Context<'_>) -> Poll<Interrupt> {
-        let Buffers { read, ahead, write } = &mut *self.buffers;
+    /// Flushes and reads ahead. Ready if a deadline has passed.
+    fn poll_io(&mut self, next: &Next, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let Responder { io, write, .. } = &mut self.out;
         if self.slots.running() == 0 && (!P::Framing::HAS_IDS || self.phase == Phase::HalfClosed) {
             // The connection waits only for the peer to read, and needs no notices of the peer.
-            return match self.io.poll_flush_in_time(write, cx) {
-                Poll::Ready(Err(end)) => Poll::Ready(end.into()),
+            return match io.poll_flush_in_time(write, cx) {
+                Poll::Ready(Err(end)) => Poll::Ready(Err(end)),
                 _ => Poll::Pending,
             };
         }
-        let cut = if matches!(next, Next::Read) {
+        let frame_deadline = if matches!(next, Next::Read) {
             // First, because a connection that begins to wait for this memory wakes the registered tasks.
-            self.io.registration.register_task(cx);
-            self.io.frame_deadline(read)
+            io.registration.register_task(cx);
+            io.frame_deadline(self.read)
         } else {
             Deadline::NEVER
         };
-        let waited = self
-            .io
-            .poll_while_functions_wait(self.next_deadline, cut, ahead, write, cx);
-        if (ahead.has_ended() || read.has_ended())
-            && let Some(conversation) = self.info.open_conversation()
+        let deadline = self.next_deadline.min(frame_deadline);
+        let waited = io.poll_while_functions_wait(deadline, self.ahead, write, cx);
+        if (self.ahead.has_ended() || self.read.has_ended())
+            && let Some(conversation) = self.out.info.open_conversation()
         {
             conversation.close();
         }
@@ -69,43 +73,41 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Returns `true` if there is something to do without waiting.
     fn has_work(&mut self, next: &Next, has_events: bool) -> bool {
         // Without room, the stream wakes the task when the peer has read.
-        let has_room = self.buffers.write.is_empty();
+        let has_room = self.out.write.is_empty();
         matches!(next, Next::Yield)
             || self.read_more(next)
             || has_room
                 && (has_events || self.outbox.can_send(&self.slots) || self.can_progress(next))
     }
 
-    /// Acts on an interrupt: drops late functions, or rejects the frame that has begun.
+    /// Drops functions whose time is over, or rejects a frame whose time is over.
     #[cold]
-    pub(super) fn interrupt(&mut self, interrupt: Interrupt) -> Result<(), End> {
-        match interrupt {
-            Interrupt::TimedOut => {
-                if self.needs_notices() {
-                    // Credit that has arrived in time counts, although this task runs late.
-                    self.read_more(&Next::Read);
-                    self.take_requests();
-                }
-                self.drop_late_functions();
+    fn act_on_deadlines(&mut self, next: &Next) {
+        if self.out.io.has_passed(self.next_deadline) {
+            if self.needs_notices() {
+                // Credit that has arrived in time counts, although this task runs late.
+                self.read_more(&Next::Read);
+                self.take_requests();
             }
-            Interrupt::HalfClosed => {
-                self.phase = Phase::HalfClosed;
-                self.drop_late_functions();
-            }
-            Interrupt::CutFrame => self.reject_late_frame(),
-            Interrupt::OverBudget => {
-                self.reject_frame();
-                // There is no memory for the frame, and its rest is not read.
-                self.buffers.ahead = ReadAhead::default();
-            }
-            Interrupt::Ended(End::Aborted(reason)) => return self.abort(reason),
-            Interrupt::Ended(end) => return Err(end),
+            self.drop_late_functions();
+        } else if self.out.io.has_passed(self.out.io.half_close_deadline()) {
+            self.phase = Phase::HalfClosed;
+            self.drop_late_functions();
+        } else if matches!(next, Next::Read) {
+            self.reject_late_frame();
         }
-        Ok(())
+    }
+
+    /// Tells the peer of each function if the server ends the connection at once.
+    pub(super) fn unless_aborted(&mut self, waited: Result<(), End>) -> Result<(), End> {
+        match waited {
+            Err(End::Aborted(reason)) => self.abort(reason),
+            waited => waited,
+        }
     }
 
     /// Drops all functions, and tells the peer of each.
-    pub(super) fn abort(&mut self, reason: AbortReason) -> Result<(), End> {
+    fn abort(&mut self, reason: AbortReason) -> Result<(), End> {
         // If no request is unanswered, there is nothing to tell.
         let slots = self.outbox.unanswered(&self.slots);
         let Some((last, others)) = slots.split_last() else {
@@ -113,20 +115,20 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         };
         for slot in others {
             self.set_id(*slot);
-            self.responder().function_dropped(reason.text());
+            self.out.function_dropped(reason.text());
         }
         self.set_id(*last);
-        self.responder().aborted(reason)
+        self.out.aborted(reason)
     }
 
     /// Rejects a frame whose time is over, unless the rest of it has arrived.
     fn reject_late_frame(&mut self) {
         // What has arrived in time counts, although this task runs late, or the server drains.
-        if !self.buffers.ahead.is_unused() && self.take_ahead().is_ok() {
+        if !self.ahead.is_unused() && self.take_ahead().is_ok() {
             self.take_requests();
         }
-        let deadline = self.io.frame_deadline(&self.buffers.read);
-        if self.io.registration.has_passed(deadline) {
+        let deadline = self.out.io.frame_deadline(self.read);
+        if self.out.io.has_passed(deadline) {
             self.reject_frame();
         }
     }
@@ -150,15 +152,14 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
             };
             let client_deadline = request.client_deadline.at;
             let credit_deadline = request.credit_deadline;
-            let has_passed = |deadline| self.io.registration.has_passed(deadline);
             let rejection = if is_half_closed {
-                half_closed(&self.shared.limits)
-            } else if has_passed(client_deadline) {
+                half_closed(&self.out.shared.limits)
+            } else if self.out.io.has_passed(client_deadline) {
                 client_timed_out()
-            } else if has_passed(deadline) {
-                timed_out(&self.shared.limits)
-            } else if has_passed(credit_deadline) {
-                no_credit(&self.shared.limits)
+            } else if self.out.io.has_passed(deadline) {
+                timed_out(&self.out.shared.limits)
+            } else if self.out.io.has_passed(credit_deadline) {
+                no_credit(&self.out.shared.limits)
             } else {
                 let next = deadline.min(client_deadline).min(credit_deadline);
                 self.next_deadline = self.next_deadline.min(next);

@@ -47,7 +47,7 @@ impl Io {
     /// Closes the sending half.
     async fn shutdown(&mut self) {
         let limit = self.registration.limits().write_timeout;
-        let deadline = Deadline::after(self.registration.now(), limit);
+        let deadline = Deadline::after(self.now(), limit);
         poll_fn(|cx| match Pin::new(&mut self.stream).poll_shutdown(cx) {
             // An error says that the peer is gone.
             Poll::Ready(_) => Poll::Ready(()),
@@ -63,9 +63,9 @@ impl Io {
     /// not read yet (RFC 1122, section 4.2.2.13).
     async fn linger(&mut self, slot: &mut BufferSlot, is_idle: bool) {
         let limit = self.registration.limits().linger;
-        let deadline = Deadline::after(self.registration.now(), limit);
-        let sent_by = self.clocks.send_queue.deadline(limit);
-        let is_delivered = sent_by.is_none_or(|deadline| self.registration.has_passed(deadline));
+        let deadline = Deadline::after(self.now(), limit);
+        let sent_by = self.clocks.delivery_deadline(limit);
+        let is_delivered = sent_by.is_none_or(|deadline| self.has_passed(deadline));
         let mut may_leave = is_idle && is_delivered;
         poll_fn(|cx| {
             let Buffers { read, ahead, .. } = slot.checkout();

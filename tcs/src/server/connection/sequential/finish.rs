@@ -1,13 +1,15 @@
 //! Ends the request of a function that may wait: with its response, what is left of its stream, or its upgrade.
 
 use super::{
-    super::{end::End, rejections::going_away},
+    super::{
+        end::{End, Interrupt},
+        rejections::{IN_CHUNK, MEMORY_IN_USE, going_away},
+    },
     SequentialDriver, end_chunks,
-    wait::Dropped,
 };
 use crate::{
-    Rejection, conversation::Conversation, protocol::ServerProtocol, response::Upgrade,
-    server::metrics::Timer,
+    Rejection, RejectionKind, conversation::Conversation, protocol::ServerProtocol,
+    response::Upgrade, server::metrics::Timer,
 };
 
 impl<P: ServerProtocol> SequentialDriver<'_, P> {
@@ -18,21 +20,21 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     #[expect(clippy::inline_always, reason = "as `respond`")]
     pub(super) fn finish_request<'r>(
         &mut self,
-        called: Result<Result<P::Reply<'r>, Rejection>, Dropped>,
+        called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
         timer: Timer<'_>,
     ) -> Result<Option<Upgrade<'r>>, End> {
         let has_returned = called.is_ok();
-        let before = self.io.unsent;
+        let before = self.out.io.unsent;
         let responded = self.respond_to_call(called);
         // A function that takes the connection over ends the conversation itself.
         if !matches!(responded, Ok(Some(_)))
-            && let Some(conversation) = self.info.open_conversation()
+            && let Some(conversation) = self.out.info.open_conversation()
         {
             self.end_conversation(conversation, has_returned);
         }
         // The drop of the timer records a call that was dropped.
         if has_returned {
-            timer.record(|| self.io.unsent.outcome_since(before));
+            timer.record(|| self.out.io.unsent.outcome_since(before));
         }
         responded
     }
@@ -42,9 +44,9 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     #[expect(clippy::inline_always, reason = "as `respond`")]
     fn respond_to_call<'r>(
         &mut self,
-        called: Result<Result<P::Reply<'r>, Rejection>, Dropped>,
+        called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
     ) -> Result<Option<Upgrade<'r>>, End> {
-        let called = match self.info.open_conversation() {
+        let called = match self.out.info.open_conversation() {
             // The items of a function that did not return are dropped at the end of its request.
             Some(conversation) if called.is_ok() => self.write_items(conversation).and(called),
             _ => called,
@@ -52,24 +54,27 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         match called {
             Ok(result) if Self::UPGRADES => self.respond_or_upgrade(result),
             Ok(result) => self.respond(result).map(|()| None),
-            Err(dropped) => self.respond_to_dropped(dropped).map(|()| None),
+            Err(interrupt) => self.respond_to_dropped(interrupt).map(|()| None),
         }
     }
 
     /// Responds to a request whose function was dropped.
     #[cold]
-    fn respond_to_dropped(&mut self, dropped: Dropped) -> Result<(), End> {
-        let mut responder = self.end_request();
-        match dropped {
-            Dropped::Rejected(rejection) => responder.reject_dropped(&rejection),
-            Dropped::Closing(rejection, why) => {
-                responder.reject(&rejection)?;
-                responder.close_with_frame(&going_away(why));
-                Err(End::Closed)
+    fn respond_to_dropped(&mut self, interrupt: Interrupt) -> Result<(), End> {
+        let responder = self.end_request();
+        let (rejection, why) = match interrupt {
+            Interrupt::Rejected(rejection) => return responder.reject_dropped(&rejection),
+            Interrupt::Ended(End::Aborted(reason)) => return responder.aborted(reason),
+            Interrupt::Ended(end) => return Err(end),
+            Interrupt::Closing(rejection, why) => (rejection, why),
+            Interrupt::NeedsMemory => {
+                let rejection = Rejection::new(RejectionKind::Failed, MEMORY_IN_USE);
+                (rejection, IN_CHUNK)
             }
-            Dropped::Ended(End::Aborted(reason)) => responder.aborted(reason),
-            Dropped::Ended(end) => Err(end),
-        }
+        };
+        responder.reject(&rejection)?;
+        responder.close_with_frame(&going_away(why));
+        Err(End::Closed)
     }
 
     /// Drops what the function has left in the conversation, and skips the chunks that it did not take. Takes the framing
@@ -78,13 +83,13 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     fn end_conversation(&mut self, conversation: &Conversation, has_returned: bool) {
         conversation.end_request();
         self.searched = 0;
-        let rest = end_chunks(conversation, self.framing, self.ahead, self.shared);
+        let rest = end_chunks(conversation, self.out.framing, self.ahead, self.out.shared);
         self.frames.skip(rest);
         if P::CLONE_FRAMING.is_some()
             && let Some(framing) = conversation.framing.take()
             && has_returned
         {
-            *self.framing.get_mut() = *framing;
+            *self.out.framing.get_mut() = *framing;
         }
     }
 }

@@ -5,27 +5,26 @@ use std::{cmp::max, task::Context};
 
 use super::{
     super::{
-        clocks::{Stopwatch, credit_limit},
-        end::End,
-        rejections::{check_control, credit_out_of_reach, no_more_credit},
+        clocks::credit_limit,
+        end::{End, Interrupt},
+        rejections::{credit_out_of_reach, no_more_credit},
     },
     SequentialDriver,
     receive::input_at,
-    wait::Dropped,
 };
 use crate::{
     conversation::Conversation,
     framing::{ConnectionFraming, FrameKind, Framing, Notice, Side, has_notices},
     protocol::ServerProtocol,
-    server::time::Deadline,
+    server::time::{ClockTime, Deadline},
 };
 
 /// The kind of the notice that the client no longer wants the reply.
 pub(super) const CANCEL: FrameKind = FrameKind::Control(Notice::Cancel.code());
 
 impl<P: ServerProtocol> SequentialDriver<'_, P> {
-    /// Returns `true` if a notice of the client may drop a function. With ids, it drops functions that run side by side. A session
-    /// would be lost with the function.
+    /// Returns `true` if a notice of the client may cancel a function. With a session it may not, because the session would be
+    /// lost. With ids, the concurrent driver cancels functions.
     #[inline]
     pub(super) fn can_be_cancelled() -> bool {
         P::Framing::HAS_REJECTION_FRAME
@@ -39,6 +38,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     pub(super) fn must_wait_for_credit(&self) -> bool {
         P::Framing::HAS_IDS
             && self
+                .out
                 .info
                 .open_conversation()
                 .is_some_and(|conversation| conversation.credit.is_short())
@@ -48,14 +48,14 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     pub(super) fn credit_deadline(
         &self,
         conversation: &Conversation,
-        clock: &mut Stopwatch,
+        clock: &mut Option<ClockTime>,
     ) -> Deadline {
         if !P::Framing::HAS_IDS || !conversation.credit.is_short() {
             return Deadline::NEVER;
         }
         // The clock was stopped when items were sent.
-        let began = clock.start(self.io.registration.now());
-        let limit = credit_limit(&self.shared.limits, conversation.credit.after_items());
+        let began = *clock.get_or_insert(self.out.io.now());
+        let limit = credit_limit(&self.out.shared.limits, conversation.credit.after_items());
         Deadline::after(began, limit)
     }
 
@@ -66,19 +66,19 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         &mut self,
         conversation: &Conversation,
         cx: &Context<'_>,
-    ) -> Result<bool, Dropped> {
+    ) -> Result<bool, Interrupt> {
         let may_follow = self.find_credit(conversation)?;
         if !conversation.credit.is_short() {
             cx.waker().wake_by_ref();
             return Ok(true);
         }
         if self.ahead.is_full() {
-            return Err(Dropped::Rejected(credit_out_of_reach()));
+            return Err(Interrupt::Rejected(credit_out_of_reach()));
         }
         if may_follow {
             Ok(false)
         } else {
-            Err(Dropped::Rejected(no_more_credit()))
+            Err(Interrupt::Rejected(no_more_credit()))
         }
     }
 
@@ -87,23 +87,23 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     #[cold]
     pub(super) fn find_credit(&mut self, conversation: &Conversation) -> Result<bool, End> {
         self.move_rest_ahead()?;
-        let current = self.framing.get_mut();
+        let current = self.out.framing.get_mut();
         // The setter returns the id before.
         let id = current.set_id(0);
         current.set_id(id);
         // Another framing, because the requests are parsed again.
         let mut framing =
-            ConnectionFraming::<P::Framing>::after_first(self.shared.protocol.framing());
-        let limit = self.shared.limits.max_frame_len;
+            ConnectionFraming::<P::Framing>::after_first(self.out.shared.protocol.framing());
+        let limit = self.out.shared.limits.max_frame_len;
         // A block may have any bytes.
         self.searched = max(self.searched, conversation.chunks.rest_of_blocks());
         // The loop finds bad frames when it parses them again.
         loop {
             let input = input_at(self.ahead, self.searched, limit);
             let parsed = match framing.parse(input) {
-                Ok(Some(parsed)) if check_control(parsed.kind()).is_ok() => parsed,
+                Ok(Some(parsed)) => parsed,
                 Ok(None) => return Ok(!self.ahead.has_ended()),
-                _ => return Ok(false),
+                Err(_) => return Ok(false),
             };
             let message = input.bytes().get(parsed.payload()).unwrap_or_default();
             if let FrameKind::Control(code) = parsed.kind()
@@ -124,13 +124,13 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         if !Self::can_be_cancelled() || !has_arrived || conversation.chunks.may_be_block() {
             return Ok(false);
         }
-        let limit = self.shared.limits.max_frame_len;
+        let limit = self.out.shared.limits.max_frame_len;
         // The inner framing, because `ConnectionFraming` would count an announced chunk, which is parsed again.
-        let framing = self.framing.get_mut();
+        let framing = self.out.framing.get_mut();
         let mut next = framing.parse(self.frames.input(limit, Side::Server));
         if let Ok(None) = next {
             self.move_rest_ahead()?;
-            let framing = self.framing.get_mut();
+            let framing = self.out.framing.get_mut();
             next = framing.parse(input_at(self.ahead, 0, limit));
         }
         Ok(matches!(next, Ok(Some(parsed)) if parsed.kind() == CANCEL))

@@ -2,11 +2,7 @@
 
 use std::cmp::min;
 
-use super::{
-    super::{clocks::Stopwatch, end::End, rejections::check_control},
-    SequentialDriver,
-    notices::CANCEL,
-};
+use super::{super::end::End, SequentialDriver, notices::CANCEL};
 use crate::{
     buffer::ReadAhead,
     conversation::{ChunksEnd, Conversation, Demand, Progress},
@@ -15,7 +11,7 @@ use crate::{
         ReadState, Side, has_notices,
     },
     protocol::ServerProtocol,
-    server::shared::Shared,
+    server::{shared::Shared, time::ClockTime},
 };
 
 /// How many bytes a function gets at once, apart from a single chunk that is longer.
@@ -30,7 +26,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     pub(super) fn give_chunks(
         &mut self,
         conversation: &Conversation,
-        clock: &mut Stopwatch,
+        clock: &mut Option<ClockTime>,
     ) -> Result<bool, End> {
         let chunks = &conversation.chunks;
         let Some((demand, mut progress)) = chunks.begin_search() else {
@@ -47,7 +43,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         self.ahead.consume(skipped);
         progress.skip -= skipped;
         if skipped > 0 || demand != Demand::Chunks {
-            restart_framing(self.framing, self.shared);
+            restart_framing(self.out.framing, self.out.shared);
         }
         self.take_demanded(demand, &mut progress);
         if P::Framing::HAS_IDS {
@@ -60,11 +56,11 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         self.ahead.set_demand(!is_given && chunks.is_awaited());
         if is_given || demanded.is_none() || demanded == Some(0) && self.ahead.demand() != Some(0) {
             // The time until the next chunk begins, or the time of a chunk whose first byte has arrived.
-            self.io.end_frame();
+            self.out.io.end_frame();
         }
         if is_given {
             // `request_timeout` is for each chunk.
-            clock.stop();
+            *clock = None;
         }
         Ok(!is_given)
     }
@@ -83,9 +79,15 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
                 }
             }
             Demand::Chunks => {
-                let limit = self.shared.limits.max_frame_len;
+                let limit = self.out.shared.limits.max_frame_len;
                 let can_be_cancelled = Self::can_be_cancelled();
-                return take_chunks(self.framing, self.ahead, limit, progress, can_be_cancelled);
+                return take_chunks(
+                    self.out.framing,
+                    self.ahead,
+                    limit,
+                    progress,
+                    can_be_cancelled,
+                );
             }
         }
         if self.ahead.has_ended() {
@@ -138,10 +140,6 @@ fn take_chunks<F: Framing>(
                 break Some(failed(&error));
             }
         };
-        // The loop handles this frame.
-        if let Err(error) = check_control(parsed.kind()) {
-            break Some(failed(&error));
-        }
         let message = input.bytes().get(parsed.payload()).unwrap_or_default();
         match parsed.kind() {
             // A client announces nothing else.

@@ -6,101 +6,85 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        clocks::{Stopwatch, frame_limit},
-        end::{End, Interrupt},
+        clocks::frame_limit,
+        end::Interrupt,
         io::Running,
         outgoing::EVENT_BATCHES,
         rejections::{
-            AFTER_HALF_CLOSE, IN_CHUNK, ITEM, MEMORY_IN_USE, cancelled, half_closed, late_chunk,
-            no_chunk, no_credit, timed_out, unsendable,
+            AFTER_HALF_CLOSE, IN_CHUNK, ITEM, cancelled, half_closed, late_chunk, no_chunk,
+            no_credit, timed_out,
         },
+        respond::Responder,
     },
     SequentialDriver,
 };
 use crate::{
-    Rejection, RejectionKind, conversation::Conversation, protocol::ServerProtocol,
-    runtime::wake_after_others, server::time::Deadline,
+    conversation::Conversation,
+    protocol::ServerProtocol,
+    runtime::wake_after_others,
+    server::time::{ClockTime, Deadline, Limit},
 };
 
-/// Why a function is dropped before it returns.
-pub(super) enum Dropped {
-    /// Its request is rejected. Without a session, the connection goes on.
-    Rejected(Rejection),
-    /// Its request is rejected, and the connection closes for this reason.
-    Closing(Rejection, &'static str),
-    /// The connection ends.
-    Ended(End),
-}
-
-impl From<End> for Dropped {
-    fn from(end: End) -> Self {
-        Self::Ended(end)
-    }
-}
-
 impl<P: ServerProtocol> SequentialDriver<'_, P> {
-    /// Waits for a function: sends and receives for it, until it must be dropped. `deadline` is what its calls inherit.
+    /// Sends and receives while a function waits. Ready when the function must be dropped. `deadline` is what its calls inherit.
     #[inline]
     pub(super) fn poll_connection(
         &mut self,
-        clock: &mut Stopwatch,
+        clock: &mut Option<ClockTime>,
         deadline: &mut Option<Instant>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Dropped> {
-        let dropped = ready!(if let Some(conversation) = self.info.open_conversation() {
-            let before = *clock;
-            let polled = self.poll_streams(conversation, clock, cx);
-            if before.is_running() && *clock != before {
-                // For the next item or chunk.
-                *deadline = self.shared.limits.request_deadline();
+    ) -> Poll<Interrupt> {
+        let interrupt = ready!(
+            if let Some(conversation) = self.out.info.open_conversation() {
+                let before = *clock;
+                let polled = self.poll_streams(conversation, clock, cx);
+                if before.is_some() && *clock != before {
+                    // For the next item or chunk.
+                    *deadline = self.out.shared.limits.request_deadline();
+                }
+                polled
+            } else {
+                let request_deadline = self.request_deadline(clock);
+                self.poll_io(request_deadline, cx)
+                    .map(|waited| waited.err().unwrap_or_else(|| self.timed_out()))
             }
-            polled
-        } else {
-            let waited = self.poll_io(clock, Deadline::NEVER, cx);
-            waited.map(|interrupt| self.dropped(interrupt))
-        });
-        if !matches!(dropped, Dropped::Rejected(_)) {
-            self.io.running = Running::LastFunction;
+        );
+        if !matches!(interrupt, Interrupt::Rejected(_)) {
+            self.out.io.running = Running::LastFunction;
         }
-        Poll::Ready(dropped)
+        Poll::Ready(interrupt)
     }
 
-    /// Returns what becomes of a request whose function is interrupted.
+    /// Starts the clock of a function, unless it runs. Returns when the function must have returned.
+    #[inline]
+    fn request_deadline(&self, clock: &mut Option<ClockTime>) -> Deadline {
+        let began = *clock.get_or_insert(self.out.io.now());
+        Deadline::after(began, self.out.shared.limits.request_timeout)
+    }
+
     #[cold]
-    fn dropped(&self, interrupt: Interrupt) -> Dropped {
-        let limits = &self.shared.limits;
-        match interrupt {
-            Interrupt::TimedOut => Dropped::Rejected(timed_out(limits)),
-            Interrupt::HalfClosed => Dropped::Closing(half_closed(limits), AFTER_HALF_CLOSE),
-            Interrupt::CutFrame => {
-                let limit = frame_limit(limits, self.ahead.len());
-                Dropped::Closing(late_chunk(limit), IN_CHUNK)
-            }
-            Interrupt::OverBudget => {
-                let rejection = Rejection::new(RejectionKind::Failed, MEMORY_IN_USE);
-                Dropped::Closing(rejection, IN_CHUNK)
-            }
-            Interrupt::Ended(end) => Dropped::Ended(end),
-        }
+    fn timed_out(&self) -> Interrupt {
+        Interrupt::Rejected(timed_out(&self.out.shared.limits))
     }
 
-    /// Waits for a function, and starts its clock. A chunk or credit must arrive by `peer_deadline`.
+    /// Waits for a function until a deadline. Returns an error if the connection closes before.
     #[inline]
     fn poll_io(
         &mut self,
-        clock: &mut Stopwatch,
-        peer_deadline: Deadline,
+        deadline: Deadline,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Interrupt> {
-        clock.start(self.io.registration.now());
-        let request_deadline = clock.deadline(self.io.registration.limits().request_timeout);
-        self.io.poll_while_functions_wait(
-            request_deadline,
-            peer_deadline,
-            self.ahead,
-            self.write,
-            cx,
-        )
+    ) -> Poll<Result<(), Interrupt>> {
+        let Responder { io, write, .. } = &mut self.out;
+        let waited = io.poll_while_functions_wait(deadline, self.ahead, write, cx)?;
+        if self.ahead.is_large() && self.ahead.reserve(io.registration.memory()).is_err() {
+            return Poll::Ready(Err(Interrupt::NeedsMemory));
+        }
+        ready!(waited);
+        if io.has_passed(io.half_close_deadline()) {
+            let rejection = half_closed(&self.out.shared.limits);
+            return Poll::Ready(Err(Interrupt::Closing(rejection, AFTER_HALF_CLOSE)));
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Waits for a function, and meanwhile sends its items and events, and gives it the chunks that it waits for.
@@ -108,17 +92,17 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     fn poll_streams(
         &mut self,
         conversation: &Conversation,
-        clock: &mut Stopwatch,
+        clock: &mut Option<ClockTime>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Dropped> {
+    ) -> Poll<Interrupt> {
         for _ in 0..EVENT_BATCHES {
             match self.transfer_streams(conversation, clock, cx) {
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
-                Err(dropped) => return Poll::Ready(dropped),
+                Err(interrupt) => return Poll::Ready(interrupt),
             }
         }
-        // A peer that always has more must not keep other tasks waiting.
+        // A peer that always has more must not starve other tasks.
         wake_after_others(cx);
         Poll::Pending
     }
@@ -126,24 +110,22 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Transfers once in both directions. Returns `true` if there may be more.
     ///
     /// `false` loses no wakeup. Either the function was woken, or each of these wakes the task: the socket and the deadline
-    /// (`poll_wait` was `Pending`), the queue of events (`write_events` has the waker), and the function itself, for items
+    /// (the wait was `Pending`), the queue of events (`write_events` has the waker), and the function itself, for items
     /// and for what it receives.
     fn transfer_streams(
         &mut self,
         conversation: &Conversation,
-        clock: &mut Stopwatch,
+        clock: &mut Option<ClockTime>,
         cx: &mut TaskContext<'_>,
-    ) -> Result<bool, Dropped> {
+    ) -> Result<bool, Interrupt> {
         let has_more = self.write_messages(conversation, clock, cx)?;
         // Before the wait, which reads further only if the function has taken what there is.
         let needs_more = self.give_chunks(conversation, clock)?;
-        let waited = self.poll_wait_for_peer(conversation, clock, cx);
+        let waited = self.wait_for_peer(conversation, clock, cx);
         if self.ahead.has_ended() || self.frames.has_ended() {
             conversation.close();
         }
-        if let Poll::Ready(dropped) = waited {
-            return Err(dropped);
-        }
+        waited?;
         if self.must_wait_for_credit() && self.wake_if_credited(conversation, cx)? {
             return Ok(false);
         }
@@ -157,82 +139,92 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         }
         // Last, because the chunks before the notice are taken first.
         if self.is_cancelled(conversation)? {
-            return Err(Dropped::Rejected(cancelled()));
+            return Err(Interrupt::Rejected(cancelled()));
         }
-        Ok(has_room || has_more && self.write.is_empty())
+        Ok(has_room || has_more && self.out.write.is_empty())
     }
 
     /// Frames the items of the function and the events that wait. Returns `true` if there may be more.
     fn write_messages(
         &mut self,
         conversation: &Conversation,
-        clock: &mut Stopwatch,
+        clock: &mut Option<ClockTime>,
         cx: &TaskContext<'_>,
-    ) -> Result<bool, Dropped> {
+    ) -> Result<bool, Interrupt> {
         // Items stay staged while the peer does not read.
-        let mut has_more = self.io.is_stalled();
+        let mut has_more = self.out.io.is_stalled();
         if !has_more && self.write_items(conversation)? {
             // `request_timeout` is for each item.
-            clock.stop();
+            *clock = None;
         }
         if let Some(queue) = conversation.pushes() {
-            has_more |= self.responder().write_events(queue, Some(cx))?;
+            has_more |= self.out.write_events(queue, Some(cx))?;
         }
         Ok(has_more)
     }
 
     /// Frames the items that the function has left. Returns `true` if there were some.
     #[cold]
-    pub(super) fn write_items(&mut self, conversation: &Conversation) -> Result<bool, Dropped> {
-        let written = self.responder().write_items(conversation);
-        written.map_err(|error| {
-            let log_limiter = self.io.registration.log_limiter();
-            Dropped::Rejected(unsendable::<P::Framing>(log_limiter, ITEM, error))
-        })
+    pub(super) fn write_items(&mut self, conversation: &Conversation) -> Result<bool, Interrupt> {
+        let written = self.out.write_items(conversation);
+        written.map_err(|error| Interrupt::Rejected(self.out.unsendable(ITEM, error)))
     }
 
-    /// Waits for a function, which may wait for a chunk of its request, or for credit for its items. What has arrived at the
-    /// end of its time counts, although this task runs late.
+    /// Waits for a function, which may wait for a chunk of its request, or for credit for its items. Returns an error if the
+    /// function must be dropped. What has arrived at the end of its time counts, although this task runs late.
     #[cold]
-    fn poll_wait_for_peer(
+    fn wait_for_peer(
         &mut self,
         conversation: &Conversation,
-        clock: &mut Stopwatch,
+        clock: &mut Option<ClockTime>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Dropped> {
+    ) -> Result<(), Interrupt> {
         let is_silent = self.ahead.demand() == Some(0) && self.ahead.len() == 0;
         let limit = if is_silent {
-            self.io.idle_limit
+            self.out.io.idle_limit
         } else {
-            frame_limit(self.io.registration.limits(), self.ahead.len())
+            self.chunk_limit()
         };
         let chunk_deadline = if self.ahead.demand().is_some() {
-            self.io.start_frame(limit)
+            self.out.io.start_frame(limit)
         } else {
             Deadline::NEVER
         };
         let credit_deadline = self.credit_deadline(conversation, clock);
-        let interrupt = ready!(self.poll_io(clock, chunk_deadline.min(credit_deadline), cx));
-        let has_credit = matches!(interrupt, Interrupt::TimedOut | Interrupt::CutFrame)
-            && self.must_wait_for_credit()
-            && matches!(self.wake_if_credited(conversation, cx), Ok(true));
-        if has_credit {
-            return Poll::Pending;
+        let request_deadline = self.request_deadline(clock);
+        let deadline = request_deadline.min(chunk_deadline).min(credit_deadline);
+        let Poll::Ready(waited) = self.poll_io(deadline, cx) else {
+            return Ok(());
+        };
+        waited?;
+        if self.must_wait_for_credit()
+            && matches!(self.wake_if_credited(conversation, cx), Ok(true))
+        {
+            return Ok(());
         }
-        Poll::Ready(match interrupt {
-            Interrupt::CutFrame if self.io.registration.has_passed(credit_deadline) => {
-                Dropped::Rejected(no_credit(&self.shared.limits))
-            }
-            Interrupt::CutFrame if is_silent && self.ahead.len() > 0 => {
-                // The chunk has begun in time, and has a time of its own.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Interrupt::CutFrame if is_silent => Dropped::Closing(no_chunk(limit), IN_CHUNK),
-            Interrupt::CutFrame if matches!(self.give_chunks(conversation, clock), Ok(false)) => {
-                return Poll::Pending;
-            }
-            other => self.dropped(other),
-        })
+        if self.out.io.has_passed(request_deadline) {
+            return Err(self.timed_out());
+        }
+        if self.out.io.has_passed(credit_deadline) {
+            return Err(Interrupt::Rejected(no_credit(&self.out.shared.limits)));
+        }
+        if !is_silent {
+            // The rest of the chunk may have arrived.
+            return match self.give_chunks(conversation, clock) {
+                Ok(false) => Ok(()),
+                _ => Err(Interrupt::Closing(late_chunk(self.chunk_limit()), IN_CHUNK)),
+            };
+        }
+        if self.ahead.len() > 0 {
+            // The chunk has begun in time, and has a time of its own.
+            cx.waker().wake_by_ref();
+            return Ok(());
+        }
+        Err(Interrupt::Closing(no_chunk(limit), IN_CHUNK))
+    }
+
+    /// Returns how long the chunk may take whose beginning was read ahead.
+    fn chunk_limit(&self) -> Limit {
+        frame_limit(&self.out.shared.limits, self.ahead.len())
     }
 }
