@@ -127,6 +127,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
     /// that its format had to rewrite into `scratch`. Returns `None` if the request was rejected.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "outlined, it costs a sixth more")]
+    #[expect(clippy::type_complexity, reason = "used once")]
     fn call_next<'f>(
         &mut self,
         session: &'f mut P::Session,

@@ -121,7 +121,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     /// Takes a request. Calls its function, unless it must wait or is rejected.
     fn take_message(&mut self, parsed: &ParsedFrame) {
         let is_refused = self.phase != Phase::Serving || !self.may_receive();
-        let io = &mut self.out.io;
+        let io = &mut *self.out.io;
         let arrival = self.read.frames().last_arrival();
         // A copy, because the function may wait while the buffer is used for the next frames. Without memory for it, the
         // request stays in the buffer.
@@ -332,7 +332,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         match self.take_ahead() {
             Ok(()) => true,
             Err(ReadError::NeedsMemory) => {
-                let read = &mut self.read;
+                let read = &mut *self.read;
                 let limit = self.out.shared.limits.max_frame_len;
                 let unread = read.input(limit, Side::Server).bytes();
                 let length = self.out.framing.frame_len_bound(unread, limit);
