@@ -16,13 +16,13 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Listening, Over, RawPeer, code,
+    Over, RawPeer, code,
     ids::{
         control_of,
         kind::{CANCEL, CANCELLED, CREDIT, DEADLINE, ITEMS, PARTS},
         message_of, receive_frame,
     },
-    patiently, serve_in_memory, within,
+    patiently, serve_in_memory, start_over, within,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -271,7 +271,7 @@ async fn large_request_beside_others_is_received_when_memory_is_free() {
     const LENGTH: usize = 1_500_000;
     let gates = Gates::default();
     let server = ConcurrentServer::new(Padded::new(gates.clone())).memory_budget(2 << 20);
-    let server = Listening::start(Over::Memory, server).await;
+    let server = start_over(Over::Memory, server).await;
     let mut other = server.peer().await;
     other.send(message_of(1, "b".repeat(LENGTH))).await;
     gates.reached(&["b"]).await;
@@ -404,7 +404,7 @@ async fn receive_credit(peer: &mut RawPeer) {
 #[tokio::test]
 async fn no_request_starts_in_a_drain_while_a_stream_waits_for_credit() {
     let gates = Gates::default();
-    let server = Listening::start(Over::Memory, server(&gates)).await;
+    let server = start_over(Over::Memory, server(&gates)).await;
     let mut peer = server.peer().await;
     peer.send(message_of(1, "items 300")).await;
     receive_credit(&mut peer).await;
@@ -431,7 +431,7 @@ async fn no_request_starts_in_a_drain_while_a_stream_waits_for_credit() {
 async fn abort_fails_only_requests_beside_a_bad_frame() {
     let gates = Gates::default();
     let server = server(&gates).drain_timeout(Duration::ZERO);
-    let server = Listening::start(Over::Memory, server).await;
+    let server = start_over(Over::Memory, server).await;
     let mut peer = server.peer().await;
     // A control frame that clients do not send.
     let requests = [message_of(1, "wait a"), control_of(2, code::FAILED, "")];
