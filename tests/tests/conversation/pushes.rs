@@ -415,7 +415,7 @@ async fn events_do_not_keep_an_idle_peer() {
 
 #[tokio::test(start_paused = true)]
 async fn function_sets_the_idle_timeout_of_its_connection() {
-    for seconds in [20_u64, 3_600] {
+    for seconds in [20_u64, 600] {
         let server = shared().server::<WaitingFn, LengthPrefixed>();
         let (mut peer, _) = serve_in_memory(server.idle_timeout(Duration::from_mins(1)), 1_000);
         peer.send(LengthPrefixed::message(&format!("idle {seconds}")))
