@@ -14,6 +14,7 @@ mod client_rejections;
 mod closing;
 mod connecting;
 mod encoding;
+mod hedges;
 mod hostile;
 mod lasting;
 mod lasting_ends;
