@@ -64,8 +64,6 @@ impl Encode<Plain> for Xs {
     }
 }
 
-/// No wait of a peer is longer.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// The limits of the server.
 const LIMIT: Duration = Duration::from_secs(1);
 /// More than the buffers of two sockets have room for.
@@ -113,8 +111,12 @@ fn start<M: Mode>(server: Server<Bytes, M>) -> ServerThread {
 /// Connects, and has one exchange.
 fn client(addr: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(addr).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+        .set_read_timeout(Some(tcs_tests::LIMIT))
+        .expect("a timeout");
+    stream
+        .set_write_timeout(Some(tcs_tests::LIMIT))
+        .expect("a timeout");
     ask(&mut stream);
     stream
 }
@@ -131,7 +133,7 @@ fn wait_for(server: &ServerThread, what: &str, is_so: impl Fn(Report) -> bool) {
     let began = Instant::now();
     while !is_so(server.handle().stats()) {
         let stats = server.handle().stats();
-        assert!(began.elapsed() < PATIENCE, "not {what}: {stats}");
+        assert!(began.elapsed() < tcs_tests::LIMIT, "not {what}: {stats}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -192,7 +194,10 @@ fn few_descriptors(log: &Log) {
     peers.extend(TcpStream::connect(addr));
     let began = Instant::now();
     while log.with("Too many open files").is_empty() {
-        assert!(began.elapsed() < PATIENCE, "accepting has not failed");
+        assert!(
+            began.elapsed() < tcs_tests::LIMIT,
+            "accepting has not failed"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
     ask(&mut before);
@@ -203,7 +208,7 @@ fn few_descriptors(log: &Log) {
 
 /// More peers than the backlog has room for, while the server has another.
 fn full_backlog() {
-    let server = IterativeServer::new(Bytes).idle_timeout(PATIENCE);
+    let server = IterativeServer::new(Bytes).idle_timeout(tcs_tests::LIMIT);
     let server = start(server);
     let addr = server.local_addr();
     let mut first = client(addr);
@@ -273,7 +278,7 @@ fn short_memory() {
     const PEERS: u64 = 20;
     /// Less than the replies to all of them.
     const SPARE: usize = 96 << 20;
-    let server = start(server().write_timeout(PATIENCE));
+    let server = start(server().write_timeout(tcs_tests::LIMIT));
     drop(client(server.local_addr()));
     let statm = fs::read_to_string("/proc/self/statm").expect("Linux has it");
     let pages: usize = statm
@@ -307,7 +312,7 @@ fn limited_group() {
     assert!(mounted.expect("it is installed").success());
     let limit = fs::write("/sys/fs/cgroup/memory.max", format!("{GROUP}\n"));
     limit.expect("it is in memory");
-    let server = start(server().write_timeout(PATIENCE));
+    let server = start(server().write_timeout(tcs_tests::LIMIT));
     let peers = stuck(&server, PEERS);
     wait_for(&server, "begun", |stats| stats.requests.received == PEERS);
     drop(client(server.local_addr()));
@@ -386,7 +391,7 @@ fn signal(child: &Killed, name: &str) {
     );
     let began = Instant::now();
     while name == "STOP" && !is_stopped(id) {
-        assert!(began.elapsed() < PATIENCE, "it is not stopped");
+        assert!(began.elapsed() < tcs_tests::LIMIT, "it is not stopped");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -402,7 +407,7 @@ fn is_stopped(id: u32) -> bool {
 
 /// A peer that is stopped while it receives a reply.
 fn stopped_peer(log: &Log) {
-    let server = start(server().idle_timeout(PATIENCE).write_timeout(LIMIT));
+    let server = start(server().idle_timeout(tcs_tests::LIMIT).write_timeout(LIMIT));
     let addr = server.local_addr();
     let (peer, _) = again(&["receive", &addr.to_string()]);
     signal(&peer, "STOP");
@@ -428,7 +433,9 @@ fn stopped_server() {
     // The limit of the server passes, which has not seen that these bytes have come.
     std::thread::sleep(3 * LIMIT);
     signal(&server, "CONT");
-    during.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    during
+        .set_read_timeout(Some(tcs_tests::LIMIT))
+        .expect("a timeout");
     during.read_exact(&mut [0; 4]).expect("a reply");
     before.read_exact(&mut [0; 4]).expect("a reply");
     drop(client(addr));
@@ -469,7 +476,7 @@ fn moved_name() {
         assert_eq!(report.requests.served, 2, "{report}");
         let mut state = channel.watch();
         let lost = state.wait_for(|state| state.connected == 0);
-        let lost = timeout(PATIENCE, lost).await.expect("it is lost");
+        let lost = timeout(tcs_tests::LIMIT, lost).await.expect("it is lost");
         drop(lost.expect("the channel lasts"));
         call().await;
         assert_eq!(channel.state().connects, 2);

@@ -4,14 +4,13 @@ use std::convert::Infallible;
 
 use tcs::{
     Channel, Error, Peer, Result,
-    client::ConnectOptions,
     format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer},
     framing::LengthPrefixed,
     protocol::{ClientProtocol, Contract, Pushes},
 };
 use tokio::task::JoinHandle;
 
-use crate::{RawPeer, Writes, counted, patiently, within};
+use crate::{patiently, within};
 
 /// Texts both ways, which the caller gets for itself.
 #[derive(Debug)]
@@ -27,28 +26,6 @@ impl Contract for Owned {
 impl Pushes for Owned {
     type Format = Plain;
     type Event<'a> = &'a str;
-}
-
-/// A channel in memory, between whose ends this many bytes fit, and its server's end.
-pub fn memory(room: usize) -> (Channel, RawPeer) {
-    memory_with(&ConnectOptions::new(), room)
-}
-
-/// Such a channel with options.
-pub fn memory_with(options: &ConnectOptions, room: usize) -> (Channel, RawPeer) {
-    let (near, far) = tokio::io::duplex(room);
-    let connection = options.over(near).expect("the options make sense");
-    let channel = connection.into_channel().expect("a runtime");
-    (channel, RawPeer::over(far))
-}
-
-/// Such a channel whose writes are counted.
-pub fn counted_memory(options: &ConnectOptions, room: usize) -> (Channel, RawPeer, Writes) {
-    let (near, far) = tokio::io::duplex(room);
-    let (near, writes) = counted(near);
-    let connection = options.over(near).expect("the options make sense");
-    let channel = connection.into_channel().expect("a runtime");
-    (channel, RawPeer::over(far), writes)
 }
 
 /// Lets all tasks run until they wait, on a current-thread runtime.

@@ -4,16 +4,22 @@ use std::{panic::Location, time::Duration};
 
 use tokio::time::Instant;
 
+/// How long a test waits for what is to happen at once, on whatever machine.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// The same on a paused clock.
+pub(crate) const PATIENCE: Duration = Duration::from_hours(24);
+
 /// Waits for `future`, and fails with the caller's line when that takes too long.
 #[track_caller]
 pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    bounded(future, Duration::from_secs(20))
+    bounded(future, LIMIT)
 }
 
 /// Like [`within`], for tests with a paused clock, in which hours pass in no time.
 #[track_caller]
 pub fn patiently<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    bounded(future, Duration::from_hours(24))
+    bounded(future, PATIENCE)
 }
 
 /// How late a limit of a server may end: three of its sweeps, which are at most 83 ms apart
@@ -38,7 +44,7 @@ pub fn ended_between(began: Instant, earliest: Duration, latest: Duration) {
 }
 
 #[track_caller]
-fn bounded<F: Future>(future: F, limit: Duration) -> impl Future<Output = F::Output> {
+pub(crate) fn bounded<F: Future>(future: F, limit: Duration) -> impl Future<Output = F::Output> {
     let caller = Location::caller();
     async move {
         let output = tokio::time::timeout(limit, future).await;

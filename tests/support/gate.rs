@@ -5,10 +5,12 @@ use std::{
     sync::Arc,
     task::{Context, Wake, Waker},
     thread::{self, Thread},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::{sync::Semaphore, task::coop::unconstrained};
+
+use crate::LIMIT;
 
 /// The test's side and the function's side of a gate.
 #[derive(Clone, Debug)]
@@ -64,9 +66,6 @@ impl Gate {
         self.opened.add_permits(1);
     }
 }
-
-/// How long a blocked function waits for the test.
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// Wakes the thread that is blocked.
 struct Unpark(Thread);

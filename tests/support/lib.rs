@@ -25,9 +25,11 @@ pub mod lasting;
 pub mod ledger;
 mod link;
 mod log;
+pub mod memory;
 pub mod naive;
 pub mod offered;
 pub mod overload;
+mod own_addrs;
 pub mod pair;
 mod peer;
 pub mod pipeline;
@@ -44,16 +46,17 @@ pub mod vectors;
 pub mod work;
 
 pub use counted::{Counted, Writes, counted};
-pub use deadline::{LATE, ended_between, ended_in_time, patiently, within};
+pub use deadline::{LATE, LIMIT, ended_between, ended_in_time, patiently, within};
 pub use endless::Endless;
 pub use gate::{Gate, gate};
 pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};
 pub use link::Link;
 pub use log::Log;
+pub use own_addrs::{own_addrs, own_ip};
 pub use peer::{Heard, Io, RawPeer, code, control, frame};
 pub use server::{
-    LONG, Listening, Over, Place, Running, Scratch, adds_up, closes_after, nothing_is_left,
-    said_to, scratch_path, serve_behind_a_buffer, serve_in_memory, start,
+    LONG, Over, Running, Scratch, adds_up, closes_after, nothing_is_left, said_to, scratch_path,
+    serve_behind_a_buffer, serve_in_memory, start, start_for_links, start_over,
 };
 pub use shutdown::with_shutdown;
 pub use tester::{Bomb, Count, Counting, Reply, Tester, tester, tester_of};

@@ -249,6 +249,16 @@ impl RawPeer {
         self.hear().await
     }
 
+    /// Fails unless a request is answered with its own text.
+    pub async fn is_served(&mut self) {
+        assert_eq!(self.ask("a").await, Heard::message("a"));
+    }
+
+    /// Fails unless this control frame comes next.
+    pub async fn is_told(&mut self, kind: u8, text: &str) {
+        assert_eq!(self.hear().await, Heard::Control(kind, text.to_owned()));
+    }
+
     /// Receives one `LengthPrefixed` request, says the same, and returns it.
     pub async fn ask_back(&mut self) -> String {
         let Heard::Message(request) = self.hear().await else {

@@ -2,25 +2,9 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll};
 
-use tcs::{
-    Connection, Error,
-    client::{ConnectOptions, Pipeline},
-    framing::LengthPrefixed,
-};
+use tcs::{Error, client::Pipeline};
 
-use crate::{RawPeer, client::Prefixed, within};
-
-/// A connection in memory, between whose ends this many bytes fit, and its server's end.
-pub fn memory(room: usize) -> (Connection<LengthPrefixed>, RawPeer) {
-    memory_with(&ConnectOptions::new(), room)
-}
-
-/// Like [`memory`], with options.
-pub fn memory_with(options: &ConnectOptions, room: usize) -> (Connection<LengthPrefixed>, RawPeer) {
-    let (near, far) = tokio::io::duplex(room);
-    let connection = options.over(near).expect("good options");
-    (connection, RawPeer::over(far))
-}
+use crate::{client::Prefixed, within};
 
 /// Sends all of `requests`.
 pub async fn send(pipeline: &mut Pipeline<'_, Prefixed>, requests: &[&str]) {

@@ -21,7 +21,7 @@ use tokio::{
     time,
 };
 
-use crate::within;
+use crate::{LIMIT, within};
 
 /// How long the tests with the fixed port may take together; each wait of theirs has its own limit.
 const PORT_LIMIT: Duration = Duration::from_mins(10);
@@ -322,7 +322,7 @@ pub async fn port_1234() -> File {
             tries.tick().await;
         }
     };
-    time::timeout(Duration::from_secs(20), free)
+    time::timeout(LIMIT, free)
         .await
         .expect("another program listens on port 1234, which the README's programs need: end it");
     lock

@@ -13,7 +13,7 @@ use std::{
 #[cfg(unix)]
 use tcs::transport::UnixSocketListener;
 use tcs::{
-    ConcurrentServer, Peer,
+    Peer,
     protocol::ServerProtocol,
     server::{Mode, Report, RequestCounts, Server, ServerHandle},
     testing::{Pipe, pipe},
@@ -28,37 +28,148 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{Link, RawPeer, link::Pipes, within};
+use crate::{
+    LIMIT, Link, RawPeer,
+    deadline::{PATIENCE, bounded},
+    link::Pipes,
+    within,
+};
 
-/// A server that runs.
+/// A server that runs, and how to reach it.
 #[derive(Debug)]
 pub struct Running {
-    addr: SocketAddr,
+    over: Over,
+    at: At,
     handle: ServerHandle,
     task: JoinHandle<tcs::Result<Report>>,
 }
 
+#[derive(Debug)]
+enum At {
+    Socket(SocketAddr),
+    #[cfg(unix)]
+    Path(PathBuf),
+    Memory(MemoryConnector),
+    Pipes(mpsc::UnboundedSender<Pipe>),
+}
+
 /// Starts a server at a free port.
 pub async fn start<P: ServerProtocol, M: Mode>(server: Server<P, M>) -> Running {
-    let bound = server.port(0).bind().await.expect("a free port");
+    listen(Over::Tcp, server.port(0), None).await
+}
+
+/// Starts a server at a listener of this transport.
+pub async fn start_over<P: ServerProtocol, M: Mode>(over: Over, server: Server<P, M>) -> Running {
+    let (server, at) = match over {
+        Over::Tcp => (server.port(0), None),
+        #[cfg(unix)]
+        Over::Unix => {
+            let path = scratch_path("sock");
+            let socket = UnixSocketListener::bind(&path, 0o600).expect("a free path");
+            (server.listener(socket), Some(At::Path(path)))
+        }
+        #[cfg(target_os = "linux")]
+        Over::Tls => (server.port(0).tls(crate::tls::server()), None),
+        Over::Memory => {
+            let (listener, connector) = memory();
+            (server.listener(listener), Some(At::Memory(connector)))
+        }
+    };
+    listen(over, server, at).await
+}
+
+/// Like [`start_over`], for peers that are [`Link`]s.
+pub async fn start_for_links<P: ServerProtocol, M: Mode>(
+    over: Over,
+    server: Server<P, M>,
+) -> Running {
+    if let Over::Memory = over {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let server = server.listener(Pipes(receiver));
+        return listen(over, server, Some(At::Pipes(sender))).await;
+    }
+    start_over(over, server).await
+}
+
+async fn listen<P: ServerProtocol, M: Mode>(
+    over: Over,
+    server: Server<P, M>,
+    at: Option<At>,
+) -> Running {
+    let bound = server.bind().await.expect("a free port");
     Running {
-        addr: bound.local_addr(),
+        over,
+        at: at.unwrap_or_else(|| At::Socket(bound.local_addr())),
         handle: bound.handle(),
         task: tokio::spawn(bound.listen()),
     }
 }
 
 impl Running {
+    /// Returns the address of a server over TCP or TLS.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        let At::Socket(addr) = self.at else {
+            panic!("it has no address");
+        };
+        addr
     }
 
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
 
+    /// Connects a new peer, as the server listens.
     pub async fn peer(&self) -> RawPeer {
-        RawPeer::connect(self.addr).await
+        self.try_peer().await.expect("it listens")
+    }
+
+    /// Connects a new peer. Returns an error if the server does not listen any more.
+    pub async fn try_peer(&self) -> io::Result<RawPeer> {
+        if let At::Memory(connector) = &self.at {
+            return Ok(RawPeer::over(connector.connect().await?));
+        }
+        Ok(match self.link(1 << 16).await? {
+            Link::Tcp(stream) => RawPeer::of(stream),
+            Link::Memory(stream) => RawPeer::over(stream),
+            #[cfg(unix)]
+            Link::Unix(stream) => RawPeer::over(stream),
+            #[cfg(target_os = "linux")]
+            Link::Tls(stream) => RawPeer::over(stream),
+        })
+    }
+
+    /// Connects to a server that was started for links, through a pipe of this many bytes if it is in memory. Returns an
+    /// error if the server does not listen any more.
+    ///
+    /// # Panics
+    ///
+    /// When the server is in memory, and was not started for links.
+    pub async fn link(&self, room: usize) -> io::Result<Link> {
+        Ok(match &self.at {
+            At::Socket(addr) => {
+                let stream = TcpStream::connect(addr).await?;
+                stream.set_nodelay(true)?;
+                match self.over {
+                    #[cfg(target_os = "linux")]
+                    Over::Tls => Link::Tls(Box::new(crate::tls::connect_over(stream).await?)),
+                    _ => Link::Tcp(stream),
+                }
+            }
+            #[cfg(unix)]
+            At::Path(path) => Link::Unix(UnixStream::connect(path).await?),
+            At::Pipes(sender) => {
+                let (near, far) = pipe(room);
+                let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
+                sender.send(far).map_err(refused)?;
+                Link::Memory(near)
+            }
+            At::Memory(_) => panic!("it was not started for links"),
+        })
+    }
+
+    /// Drops the future of the server, wherever it is.
+    pub fn drop_future(&self) {
+        self.task.abort();
     }
 
     /// Waits until the server returns, which has aborted no connection.
@@ -82,7 +193,13 @@ impl Running {
     /// Waits until the server returns, whatever it says.
     #[track_caller]
     pub fn result(self) -> impl Future<Output = tcs::Result<Report>> {
-        let task = within(self.task);
+        // The clock may be paused where no socket is waited for.
+        let limit = if let Over::Memory = self.over {
+            PATIENCE
+        } else {
+            LIMIT
+        };
+        let task = bounded(self.task, limit);
         async move {
             let result = task.await.expect("the server does not panic");
             result.inspect(adds_up)
@@ -199,206 +316,6 @@ impl Over {
     }
 }
 
-/// A concurrent server at one listener, or one per connection in memory.
-pub struct Place<P: ServerProtocol> {
-    make: Box<dyn Fn() -> ConcurrentServer<P> + Send + Sync>,
-    listening: Option<Listening>,
-    memory: Vec<JoinHandle<Report>>,
-}
-
-/// A server that runs, and how to reach it.
-#[derive(Debug)]
-pub struct Listening {
-    at: At,
-    handle: ServerHandle,
-    task: JoinHandle<tcs::Result<Report>>,
-}
-
-#[derive(Debug)]
-enum At {
-    Tcp(SocketAddr),
-    #[cfg(unix)]
-    Unix(PathBuf),
-    #[cfg(target_os = "linux")]
-    Tls(SocketAddr),
-    Memory(MemoryConnector),
-    Pipes(mpsc::UnboundedSender<Pipe>),
-}
-
-impl Listening {
-    /// Starts a server at a listener of this transport, also in memory.
-    pub async fn start<P: ServerProtocol, M: Mode>(over: Over, server: Server<P, M>) -> Self {
-        match over {
-            Over::Memory => {
-                let (listener, connector) = memory();
-                let server = server.listener(listener);
-                Self::listen(over, server, Some(At::Memory(connector))).await
-            }
-            _ => Self::start_with_links(over, server).await,
-        }
-    }
-
-    /// Like [`start`](Self::start), for peers that are [`Link`]s.
-    pub async fn start_with_links<P: ServerProtocol, M: Mode>(
-        over: Over,
-        server: Server<P, M>,
-    ) -> Self {
-        let (server, at) = match over {
-            Over::Tcp => (server.port(0), None),
-            #[cfg(unix)]
-            Over::Unix => {
-                let path = scratch_path("sock");
-                let socket = UnixSocketListener::bind(&path, 0o600).expect("a free path");
-                (server.listener(socket), Some(At::Unix(path)))
-            }
-            #[cfg(target_os = "linux")]
-            Over::Tls => (server.port(0).tls(crate::tls::server()), None),
-            Over::Memory => {
-                let (sender, receiver) = mpsc::unbounded_channel();
-                (server.listener(Pipes(receiver)), Some(At::Pipes(sender)))
-            }
-        };
-        Self::listen(over, server, at).await
-    }
-
-    async fn listen<P: ServerProtocol, M: Mode>(
-        over: Over,
-        server: Server<P, M>,
-        at: Option<At>,
-    ) -> Self {
-        let bound = server.bind().await.expect("a free port");
-        let at = at.unwrap_or_else(|| match over {
-            #[cfg(target_os = "linux")]
-            Over::Tls => At::Tls(bound.local_addr()),
-            _ => At::Tcp(bound.local_addr()),
-        });
-        Self {
-            at,
-            handle: bound.handle(),
-            task: tokio::spawn(bound.listen()),
-        }
-    }
-
-    pub fn handle(&self) -> &ServerHandle {
-        &self.handle
-    }
-
-    /// Connects a new peer, as the server listens.
-    pub async fn peer(&self) -> RawPeer {
-        self.try_peer().await.expect("it listens")
-    }
-
-    /// Connects a new peer. Returns an error if the server does not listen any more.
-    pub async fn try_peer(&self) -> io::Result<RawPeer> {
-        if let At::Memory(connector) = &self.at {
-            return Ok(RawPeer::over(connector.connect().await?));
-        }
-        Ok(match self.link(1 << 16).await? {
-            Link::Tcp(stream) => RawPeer::of(stream),
-            Link::Memory(stream) => RawPeer::over(stream),
-            #[cfg(unix)]
-            Link::Unix(stream) => RawPeer::over(stream),
-            #[cfg(target_os = "linux")]
-            Link::Tls(stream) => RawPeer::over(stream),
-        })
-    }
-
-    /// Connects to a server that was started with links, through a pipe of this many bytes if it is in memory. Returns an
-    /// error if the server does not listen any more.
-    ///
-    /// # Panics
-    ///
-    /// When the server was started without links.
-    pub async fn link(&self, room: usize) -> io::Result<Link> {
-        let tcp = async |addr| {
-            let stream = TcpStream::connect(addr).await?;
-            stream.set_nodelay(true)?;
-            io::Result::Ok(stream)
-        };
-        Ok(match &self.at {
-            At::Tcp(addr) => Link::Tcp(tcp(*addr).await?),
-            #[cfg(unix)]
-            At::Unix(path) => Link::Unix(UnixStream::connect(path).await?),
-            #[cfg(target_os = "linux")]
-            At::Tls(addr) => {
-                let stream = tcp(*addr).await?;
-                Link::Tls(Box::new(crate::tls::connect_over(stream).await?))
-            }
-            At::Pipes(sender) => {
-                let (near, far) = pipe(room);
-                let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
-                sender.send(far).map_err(refused)?;
-                Link::Memory(near)
-            }
-            At::Memory(_) => panic!("it was started without links"),
-        })
-    }
-
-    /// Drops the future of the server, wherever it is.
-    pub fn drop_future(&self) {
-        self.task.abort();
-    }
-
-    /// Waits until the server returns, whatever it says.
-    pub async fn result(self) -> tcs::Result<Report> {
-        let result = self.task.await.expect("the server does not panic");
-        result.inspect(adds_up)
-    }
-
-    /// Waits until the server returns, which has aborted no connection.
-    pub async fn finished(self) -> Report {
-        self.finished_after_aborting(0).await
-    }
-
-    /// Waits until the server returns, which has aborted this many connections.
-    pub async fn finished_after_aborting(self, connections: u64) -> Report {
-        let handle = self.handle.clone();
-        let report = self.result().await.expect("the server ends well");
-        nothing_is_left(&report, &handle, connections);
-        report
-    }
-}
-
-impl<P: ServerProtocol> Place<P> {
-    pub async fn new(
-        over: Over,
-        make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
-    ) -> Self {
-        let listening = match over {
-            Over::Memory => None,
-            _ => Some(Listening::start(over, make()).await),
-        };
-        Self {
-            make: Box::new(make),
-            listening,
-            memory: Vec::new(),
-        }
-    }
-
-    /// Connects a new peer.
-    pub async fn peer(&mut self) -> RawPeer {
-        if let Some(server) = &self.listening {
-            return server.peer().await;
-        }
-        let (near, far) = tokio::io::duplex(1 << 16);
-        self.memory.push(serve_over((self.make)(), far));
-        RawPeer::over(near)
-    }
-
-    /// Waits until all connections have ended, which the test has arranged; returns the requests.
-    pub async fn requests(self) -> RequestCounts {
-        let mut sum = RequestCounts::default();
-        if let Some(server) = self.listening {
-            server.handle.stop();
-            return within(server.finished()).await.requests;
-        }
-        for task in self.memory {
-            sum += within(task).await.expect("no panic").requests;
-        }
-        sum
-    }
-}
-
 /// Returns a path in the temporary folder that no other test uses.
 pub fn scratch_path(extension: &str) -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -450,39 +367,33 @@ impl Drop for Scratch {
 }
 
 /// Sends bytes and the end to a new server; returns all that it says, and what it counts.
-pub async fn said_to<P: ServerProtocol>(
+pub async fn said_to<P: ServerProtocol, M: Mode>(
     over: Over,
-    make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
+    server: Server<P, M>,
     bytes: impl AsRef<[u8]>,
 ) -> (Vec<u8>, RequestCounts) {
-    let mut place = Place::new(over, make).await;
-    let mut peer = place.peer().await;
-    within(peer.send(bytes)).await;
-    // The server may have closed before.
-    within(peer.try_finish()).await.ok();
-    let said = within(peer.rest()).await;
-    drop(peer);
-    (said, place.requests().await)
+    is_said(start_over(over, server).await, bytes.as_ref(), true).await
 }
 
 /// Sends bytes to a new server; returns all that it says until it closes, and what it counts.
-pub async fn closes_after<P: ServerProtocol>(
+pub async fn closes_after<P: ServerProtocol, M: Mode>(
     over: Over,
-    make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
+    server: Server<P, M>,
     bytes: impl AsRef<[u8]>,
 ) -> (Vec<u8>, RequestCounts) {
-    let mut place = Place::new(over, make).await;
-    let mut peer = place.peer().await;
-    within(peer.send(bytes)).await;
-    let said = within(peer.rest()).await;
-    drop(peer);
-    (said, place.requests().await)
+    is_said(start_over(over, server).await, bytes.as_ref(), false).await
 }
 
-impl<P: ServerProtocol> std::fmt::Debug for Place<P> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Place").finish_non_exhaustive()
+async fn is_said(server: Running, bytes: &[u8], finishes: bool) -> (Vec<u8>, RequestCounts) {
+    let mut peer = server.peer().await;
+    within(peer.send(bytes)).await;
+    if finishes {
+        // The server may have closed before.
+        within(peer.try_finish()).await.ok();
     }
+    let said = within(peer.rest()).await;
+    drop(peer);
+    (said, server.stopped().await.requests)
 }
 
 /// Runs each of the named functions, which take an [`Over`], as a test over each transport.

@@ -15,10 +15,7 @@ use tcs::{
 };
 use tokio::runtime::Builder;
 
-use crate::nothing_is_left;
-
-/// No peer waits longer.
-const LIMIT: Duration = Duration::from_secs(20);
+use crate::{LIMIT, nothing_is_left};
 
 /// A server on a runtime of its own.
 #[derive(Debug)]

@@ -2,16 +2,36 @@
 
 use std::{
     hint::spin_loop,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use tcs::{format::Json, server_protocol};
 use tokio::task::yield_now;
 
-use crate::frame;
+use crate::{Gate, frame, gate};
+
+/// The gates at which calls are held.
+static GATES: Mutex<Vec<Gate>> = Mutex::new(Vec::new());
+
+/// The cost that stands for the first of the gates.
+const HELD: u64 = 1 << 32;
+
+/// Returns the cost of a call that keeps its thread until a gate opens, and the gate.
+pub fn held() -> (u64, Gate) {
+    let mut gates = GATES.lock().expect("no panic");
+    let gate = gate();
+    gates.push(gate.clone());
+    (HELD + gates.len() as u64 - 1, gate)
+}
 
 fn work(micros: u64) {
-    spend(Duration::from_micros(micros));
+    let Some(held) = micros.checked_sub(HELD) else {
+        return spend(Duration::from_micros(micros));
+    };
+    let index = usize::try_from(held).expect("an index");
+    let gate = GATES.lock().expect("no panic")[index].clone();
+    gate.block();
 }
 
 /// Keeps the processor busy for that long.
@@ -77,7 +97,7 @@ pub enum Calls {
 }
 
 impl Calls {
-    /// Returns requests that cost so many microseconds each.
+    /// Returns requests that cost so many microseconds each, or are [`held`].
     pub fn requests(self, micros: &[u64]) -> Vec<u8> {
         let request = |cost: &u64| match self {
             Self::Function => frame(cost.to_string().as_bytes()),

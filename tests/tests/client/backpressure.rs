@@ -8,15 +8,15 @@ use std::{
 use tcs::{ErrorKind, Execution, client::ConnectOptions};
 use tcs_tests::{
     Heard,
-    channel::{Owned, call, counted_memory, memory, memory_with, settle},
+    channel::{Owned, call, settle},
     client::hears,
-    frame, within,
+    frame, memory, within,
 };
 
 #[tokio::test]
 async fn calls_beyond_the_limit_wait_in_turn() {
     let options = ConnectOptions::new().max_in_flight(2);
-    let (channel, mut peer, writes) = counted_memory(&options, 1 << 10);
+    let (channel, mut peer, writes) = memory::counted_channel(&options, 1 << 10);
     let mut calls = Vec::new();
     for number in 0..6 {
         calls.push(call(&channel, &number.to_string()));
@@ -37,7 +37,7 @@ async fn calls_beyond_the_limit_wait_in_turn() {
 #[tokio::test]
 async fn caller_that_goes_leaves_its_turn_to_the_next() {
     let options = ConnectOptions::new().max_in_flight(1);
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
     let open = call(&channel, "open");
     hears(&mut peer, "open").await;
     let (gone, next) = (call(&channel, "gone"), call(&channel, "next"));
@@ -57,7 +57,7 @@ async fn request_that_cannot_be_sent_leaves_its_turn_to_the_next() {
         .max_in_flight(1)
         .max_frame_len(10)
         .reply_timeout(None);
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
     let open = call(&channel, "open");
     hears(&mut peer, "open").await;
     let (large, next) = (call(&channel, "0123456789a"), call(&channel, "next"));
@@ -73,7 +73,7 @@ async fn request_that_cannot_be_sent_leaves_its_turn_to_the_next() {
 #[tokio::test]
 async fn caller_that_asks_again_waits_behind_those_who_wait() {
     let options = ConnectOptions::new().max_in_flight(1);
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
     let again = tokio::spawn({
         let channel = channel.clone();
         async move {
@@ -97,7 +97,7 @@ async fn caller_that_asks_again_waits_behind_those_who_wait() {
 #[tokio::test]
 async fn abandoned_call_keeps_its_room_until_its_reply_came() {
     let options = ConnectOptions::new().max_in_flight(1);
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
     let open = call(&channel, "open");
     hears(&mut peer, "open").await;
     open.drop().await;
@@ -113,7 +113,7 @@ async fn abandoned_call_keeps_its_room_until_its_reply_came() {
 async fn call_that_is_dropped_with_its_reply_leaves_its_room_to_the_next() {
     // Without a timer that would have the driver look for those who wait.
     let options = ConnectOptions::new().max_in_flight(1).reply_timeout(None);
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
     let mut open = Box::pin(channel.call::<Owned>("open"));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(open.as_mut().poll(&mut cx).is_pending());
@@ -133,7 +133,7 @@ async fn caller_without_room_gives_up_in_time() {
     let options = ConnectOptions::new()
         .max_in_flight(1)
         .reply_timeout(Duration::from_secs(8));
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
     let open = call(&channel, "open");
     hears(&mut peer, "open").await;
     let began = tokio::time::Instant::now();
@@ -155,7 +155,7 @@ async fn caller_without_room_gives_up_in_time() {
 #[tokio::test(start_paused = true)]
 async fn large_requests_wait_until_those_before_them_are_sent() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
-    let (channel, peer) = memory_with(&options, 1 << 10);
+    let (channel, peer) = memory::channel_with(&options, 1 << 10);
     let large = "x".repeat(600_000);
     // One is being sent; two of them are queued; for the fourth there is no room.
     let first = call(&channel, &large);
@@ -175,7 +175,7 @@ async fn large_requests_wait_until_those_before_them_are_sent() {
 
 #[tokio::test]
 async fn large_requests_that_are_sent_leave_room_for_others() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let large = "x".repeat(600_000);
     let calls = [(); 6].map(|()| {
         let large = &large;
@@ -197,7 +197,7 @@ async fn large_requests_that_are_sent_leave_room_for_others() {
 #[tokio::test]
 async fn callers_that_wait_for_room_hear_of_the_end() {
     let options = ConnectOptions::new().max_in_flight(1);
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
     let (open, waits) = (call(&channel, "open"), call(&channel, "waits"));
     hears(&mut peer, "open").await;
     settle().await;
@@ -205,7 +205,7 @@ async fn callers_that_wait_for_room_hear_of_the_end() {
     assert_eq!(open.error().await.execution(), Execution::Unknown);
     assert_eq!(waits.error().await.execution(), Execution::NotSent);
 
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
     let (open, waits) = (call(&channel, "open"), call(&channel, "waits"));
     hears(&mut peer, "open").await;
     open.drop().await;

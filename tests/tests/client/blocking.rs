@@ -21,7 +21,7 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Heard,
+    Heard, LIMIT,
     channel::Owned,
     client::{Ask, Prefixed, ask, told},
     frame,
@@ -38,7 +38,6 @@ use tokio::{
 use crate::multiplexed_channel::Owned as Texts;
 
 /// No reply takes longer.
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// Echoes the messages of all connections, on threads of its own, until it is dropped.
 struct Echo {

@@ -9,9 +9,9 @@ use tcs::{
 };
 use tcs_tests::{
     Heard, RawPeer,
-    channel::{Owned, Shout, call, counted_memory, memory, settle},
+    channel::{Owned, Shout, call, settle},
     client::{Prefixed, ask, chain, hears},
-    control, frame,
+    control, frame, memory,
     script::{expects, play, sends, serve_with},
     within,
 };
@@ -57,7 +57,7 @@ async fn thousand_tasks_get_their_own_replies() {
 
 #[tokio::test]
 async fn requests_of_many_tasks_leave_in_one_write() {
-    let (channel, mut peer, writes) = counted_memory(&ConnectOptions::new(), 1 << 20);
+    let (channel, mut peer, writes) = memory::counted_channel(&ConnectOptions::new(), 1 << 20);
     let mut tasks = JoinSet::new();
     for _ in 0..64 {
         let channel = channel.clone();
@@ -81,7 +81,7 @@ async fn requests_of_many_tasks_leave_in_one_write() {
 #[tokio::test]
 async fn callers_ask_again_before_all_replies_are_read() {
     const CALLERS: usize = 300;
-    let (channel, mut peer, writes) = counted_memory(&ConnectOptions::new(), 1 << 20);
+    let (channel, mut peer, writes) = memory::counted_channel(&ConnectOptions::new(), 1 << 20);
     for _ in 0..CALLERS {
         let channel = channel.clone();
         tokio::spawn(async move {
@@ -104,7 +104,7 @@ async fn callers_ask_again_before_all_replies_are_read() {
 #[tokio::test]
 async fn a_quarter_of_the_callers_asks_again_before_the_others_have_their_replies() {
     const CALLERS: usize = 64;
-    let (channel, mut peer, writes) = counted_memory(&ConnectOptions::new(), 1 << 20);
+    let (channel, mut peer, writes) = memory::counted_channel(&ConnectOptions::new(), 1 << 20);
     let request = frame([b'x'; 64]);
     for _ in 0..CALLERS {
         let channel = channel.clone();
@@ -124,7 +124,7 @@ async fn a_quarter_of_the_callers_asks_again_before_the_others_have_their_replie
 
 #[tokio::test]
 async fn rejection_in_the_middle_is_that_of_one_call() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let calls = ["one", "two", "three"].map(|request| call(&channel, request));
     for request in ["one", "two", "three"] {
         hears(&mut peer, request).await;
@@ -141,7 +141,7 @@ async fn rejection_in_the_middle_is_that_of_one_call() {
 
 #[tokio::test]
 async fn reply_of_a_dropped_call_reaches_nobody() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let (first, second) = (call(&channel, "one"), call(&channel, "two"));
     hears(&mut peer, "one").await;
     hears(&mut peer, "two").await;
@@ -155,7 +155,7 @@ async fn reply_of_a_dropped_call_reaches_nobody() {
 
 #[tokio::test]
 async fn reply_is_processed_in_place_or_by_a_protocol() {
-    let (channel, peer) = memory(1 << 10);
+    let (channel, peer) = memory::channel(1 << 10);
     let server = play(
         peer,
         [
@@ -178,7 +178,7 @@ async fn reply_is_processed_in_place_or_by_a_protocol() {
 
 #[tokio::test]
 async fn panic_while_a_message_is_read_or_written_harms_only_its_call() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let before = call(&channel, "one");
     let panics = tokio::spawn({
         let channel = channel.clone();
@@ -201,10 +201,8 @@ async fn panic_while_a_message_is_read_or_written_harms_only_its_call() {
 
 #[tokio::test]
 async fn reply_that_is_too_large_or_no_text_fails_alone() {
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().max_frame_len(100);
-    let connection = options.over::<LengthPrefixed>(near).expect("fine");
+    let (connection, mut peer) = memory::connection_with::<LengthPrefixed>(&options, 1 << 10);
     let channel = connection.into_channel().expect("a runtime");
     let calls = ["one", "two", "three"].map(|request| call(&channel, request));
     for request in ["one", "two", "three"] {
@@ -262,7 +260,7 @@ async fn framing_reads_what_it_has_written_requests_for() {
 
 #[tokio::test]
 async fn connection_closes_when_all_handles_are_gone_and_all_is_answered() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let (first, second) = (call(&channel, "one"), call(&channel, "two"));
     settle().await;
     first.drop().await;
@@ -275,7 +273,7 @@ async fn connection_closes_when_all_handles_are_gone_and_all_is_answered() {
     within(peer.send(frame(b"2"))).await;
     assert_eq!(within(peer.hear()).await, Heard::End);
 
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let clone = channel.clone();
     drop(channel);
     let last = call(&clone, "last");
@@ -289,7 +287,7 @@ async fn connection_closes_when_all_handles_are_gone_and_all_is_answered() {
 #[tokio::test]
 async fn full_buffers_at_both_ends_block_nobody() {
     const CALLS: usize = 500;
-    let (channel, mut peer) = memory(64);
+    let (channel, mut peer) = memory::channel(64);
     // A server that reads nothing more until its reply is sent.
     let server = tokio::spawn(async move {
         for _ in 0..CALLS {
@@ -314,7 +312,7 @@ async fn full_buffers_at_both_ends_block_nobody() {
 
 #[tokio::test]
 async fn message_that_was_not_asked_for_ends_the_channel() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     within(peer.send(frame(b"stray"))).await;
     assert_eq!(within(peer.hear()).await, Heard::End);
     let error = call(&channel, "one").error().await;
@@ -328,7 +326,7 @@ async fn message_that_was_not_asked_for_ends_the_channel() {
 
 #[tokio::test]
 async fn state_says_whether_a_shared_connection_is_open() {
-    let (channel, mut peer) = memory(64);
+    let (channel, mut peer) = memory::channel(64);
     let mut watch = channel.watch();
     let state = channel.state();
     assert_eq!((state.connected, state.connects, state.losses), (1, 1, 0));

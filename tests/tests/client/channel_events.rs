@@ -9,7 +9,7 @@ use std::{
 };
 
 use tcs::{
-    Channel, ConcurrentServer, Connection, Error, ErrorKind, Execution,
+    Channel, ConcurrentServer, Error, ErrorKind, Execution,
     client::{ChannelEvent, ChannelOptions, ConnectOptions, Events},
     format::Plain,
     framing::Lines,
@@ -18,11 +18,11 @@ use tcs::{
 };
 use tcs_tests::{
     RawPeer,
-    channel::{Owned, call, memory, memory_with, settle},
+    channel::{Owned, call, settle},
     client::{chain, events, hears, items, told},
     code, control, frame,
     lasting::{Attempts, lasting},
-    patiently, start,
+    memory, patiently, start,
     threads::joined,
     within,
 };
@@ -55,7 +55,7 @@ async fn answer(peer: &mut RawPeer, request: &str, reply: &str) {
 
 #[tokio::test]
 async fn each_subscriber_receives_the_events_beside_the_calls() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let mut subscribers = [channel.events::<Owned>(), channel.events::<Owned>()];
     let calls = [call(&channel, "1"), call(&channel, "2")];
     hears(&mut peer, "1").await;
@@ -91,7 +91,7 @@ async fn each_subscriber_receives_the_events_beside_the_calls() {
 async fn subscriber_that_does_not_read_misses_events_and_harms_nobody() {
     // With 32 bytes for each, two fit.
     let options = ConnectOptions::new().max_queued_events(70);
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
     let mut slow = channel.events::<Owned>();
     peer.send(events(&["1", "2", "3", "4"])).await;
     let call = call(&channel, "call");
@@ -106,7 +106,7 @@ async fn subscriber_that_does_not_read_misses_events_and_harms_nobody() {
 
 #[tokio::test]
 async fn events_end_with_the_only_connection_of_a_channel() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let mut early = channel.events::<Owned>();
     peer.send(events(&["last"])).await;
     drop(peer);
@@ -136,7 +136,7 @@ fn wait_with_bomb(subscriber: &mut Events<Owned>) {
 
 #[tokio::test]
 async fn waker_that_panics_keeps_no_other_subscriber_from_the_end() {
-    let (channel, peer) = memory(1 << 10);
+    let (channel, peer) = memory::channel(1 << 10);
     let mut first = channel.events::<Owned>();
     let mut second = channel.events::<Owned>();
     wait_with_bomb(&mut first);
@@ -433,7 +433,7 @@ async fn subscription_makes_no_connection_but_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn rejected_subscription_is_an_error() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let server = async {
         hears(&mut peer, "subscribe").await;
         peer.send(control(code::ERROR, "no")).await;
@@ -464,7 +464,7 @@ async fn connection_with_a_subscriber_is_not_idle() {
 
 #[tokio::test]
 async fn items_are_the_error_of_one_call_and_reach_no_other() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let calls = ["1", "2", "3"].map(|request| call(&channel, request));
     for request in ["1", "2", "3"] {
         hears(&mut peer, request).await;
@@ -516,10 +516,7 @@ impl Pushes for Starred {
 
 #[tokio::test]
 async fn protocol_tells_events_from_replies_where_the_framing_cannot() {
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let connection: Connection<Lines> = Connection::over(near);
-    let channel = connection.into_channel().expect("a runtime");
-    let mut peer = RawPeer::over(far);
+    let (channel, mut peer) = memory::channel::<Lines>(1 << 10);
     let server = async {
         assert_eq!(peer.receive(5).await, b"call\n");
         peer.send("*0\nreply\n").await;
@@ -534,7 +531,7 @@ async fn protocol_tells_events_from_replies_where_the_framing_cannot() {
 
 #[tokio::test]
 async fn owned_events_are_a_stream() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let mut subscriber = channel.events::<Owned>().owned::<String>();
     peer.send(events(&["1"])).await;
     let next = async |subscriber: &mut _| {

@@ -16,9 +16,9 @@ use tcs::{
 };
 use tcs_tests::{
     Heard, RawPeer,
-    channel::{Owned, call, counted_memory, memory, memory_with, settle},
+    channel::{Owned, call, settle},
     client::{chain, events, hears, told},
-    control, frame,
+    control, frame, memory,
     script::{expects, resets, serve},
     within,
 };
@@ -31,7 +31,7 @@ async fn pass(time: Duration) {
 
 #[tokio::test]
 async fn final_rejection_leaves_all_open_calls_unexecuted() {
-    let (channel, mut peer) = memory(64);
+    let (channel, mut peer) = memory::channel(64);
     let long = "x".repeat(60);
     let calls = ["one", "two", &long, "not sent"].map(|request| call(&channel, request));
     settle().await;
@@ -52,7 +52,7 @@ async fn final_rejection_leaves_all_open_calls_unexecuted() {
 
 #[tokio::test]
 async fn calls_open_when_the_server_closes_tell_whether_they_were_sent() {
-    let (channel, mut peer) = memory(64);
+    let (channel, mut peer) = memory::channel(64);
     // 44 bytes each: the second is sent in part, the third not at all.
     let request = "x".repeat(40);
     let [first, second, third] = [(); 3].map(|()| call(&channel, &request));
@@ -101,7 +101,7 @@ async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
         ),
         (Vec::new(), (ErrorKind::Closed, Execution::Unknown)),
     ] {
-        let (channel, mut peer) = memory(64);
+        let (channel, mut peer) = memory::channel(64);
         let large = call(&channel, &"x".repeat(100_000));
         within(peer.receive(4)).await;
         within(peer.send(said)).await;
@@ -112,7 +112,7 @@ async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
 
 #[tokio::test]
 async fn bytes_that_are_no_frame_fail_all_open_calls() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let calls = ["one", "two"].map(|request| call(&channel, request));
     hears(&mut peer, "one").await;
     hears(&mut peer, "two").await;
@@ -129,7 +129,7 @@ async fn bytes_that_are_no_frame_fail_all_open_calls() {
 #[tokio::test(start_paused = true)]
 async fn late_call_ends_alone_while_the_server_replies_to_others() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
     let quick = call(&channel, "quick");
     let began = tokio::time::Instant::now();
     let (first, slow) = (call(&channel, "first"), call(&channel, "slow"));
@@ -170,7 +170,7 @@ async fn short_timeout_ends_at_most_an_eighth_or_two_milliseconds_late() {
     ] {
         let limit = Duration::from_micros(micros);
         let options = ConnectOptions::new().reply_timeout(limit);
-        let (channel, _peer) = memory_with(&options, 1 << 10);
+        let (channel, _peer) = memory::channel_with(&options, 1 << 10);
         let began = tokio::time::Instant::now();
         let error = call(&channel, "one").error().await;
         assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -188,7 +188,7 @@ async fn short_timeout_ends_at_most_an_eighth_or_two_milliseconds_late() {
 #[tokio::test(start_paused = true)]
 async fn silent_server_is_taken_for_dead() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
-    let (channel, mut peer) = memory_with(&options, 64);
+    let (channel, mut peer) = memory::channel_with(&options, 64);
     let began = tokio::time::Instant::now();
     // Nothing arrives for the whole time of the first.
     let long = "x".repeat(100);
@@ -213,7 +213,7 @@ async fn silent_server_is_taken_for_dead() {
 #[tokio::test(start_paused = true)]
 async fn call_behind_a_request_that_is_never_read_does_not_wait_for_ever() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
-    let (channel, mut peer) = memory_with(&options, 64);
+    let (channel, mut peer) = memory::channel_with(&options, 64);
     let first = call(&channel, &"x".repeat(100));
     settle().await;
     // The server does not wait for the end of the request, and never reads again.
@@ -232,7 +232,7 @@ async fn call_behind_a_request_that_is_never_read_does_not_wait_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn channel_whose_request_is_never_read_ends_with_its_last_clone() {
-    let (channel, mut peer) = memory(64);
+    let (channel, mut peer) = memory::channel(64);
     let first = call(&channel, &"x".repeat(100));
     settle().await;
     within(peer.send(frame(b"early"))).await;
@@ -247,7 +247,7 @@ async fn channel_whose_request_is_never_read_ends_with_its_last_clone() {
 #[tokio::test(start_paused = true)]
 async fn idle_channel_stays_open_and_its_next_call_has_all_its_time() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
     for _ in 0..3 {
         let one = call(&channel, "one");
         hears(&mut peer, "one").await;
@@ -260,7 +260,7 @@ async fn idle_channel_stays_open_and_its_next_call_has_all_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_channel_is_woken_by_no_timer() {
-    let (channel, mut peer, writes) = counted_memory(&ConnectOptions::new(), 1 << 10);
+    let (channel, mut peer, writes) = memory::counted_channel(&ConnectOptions::new(), 1 << 10);
     let one = call(&channel, "one");
     hears(&mut peer, "one").await;
     within(peer.send(frame(b"1"))).await;
@@ -275,7 +275,7 @@ async fn idle_channel_is_woken_by_no_timer() {
 #[tokio::test(start_paused = true)]
 async fn no_timeout_waits_without_end() {
     let options = ConnectOptions::new().reply_timeout(None);
-    let (channel, mut peer) = memory_with(&options, 1 << 10);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
     let one = call(&channel, "one");
     hears(&mut peer, "one").await;
     pass(Duration::from_hours(1)).await;
@@ -365,7 +365,7 @@ fn channel_with_a_reply_timeout_needs_a_clock() {
 #[tokio::test(start_paused = true)]
 async fn silence_since_a_dropped_call_is_not_told_as_the_wait_of_a_later_one() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(8));
-    let (channel, mut peer) = memory_with(&options, 64);
+    let (channel, mut peer) = memory::channel_with(&options, 64);
     let dropped = call(&channel, "one");
     hears(&mut peer, "one").await;
     dropped.drop().await;
@@ -378,7 +378,7 @@ async fn silence_since_a_dropped_call_is_not_told_as_the_wait_of_a_later_one() {
 
 #[tokio::test]
 async fn call_that_moves_to_another_task_is_woken_there() {
-    let (channel, mut peer) = memory(64);
+    let (channel, mut peer) = memory::channel(64);
     let mut call = Box::pin(async move { channel.call::<Owned>("one").await });
     let mut cx = Context::from_waker(Waker::noop());
     assert!(call.as_mut().poll(&mut cx).is_pending());
@@ -398,7 +398,7 @@ async fn waker_that_panics_keeps_no_other_call_from_its_reply() {
             panic!("on purpose");
         }
     }
-    let (channel, mut peer) = memory(64);
+    let (channel, mut peer) = memory::channel(64);
     let waker = Waker::from(Arc::new(Panics));
     let mut first = pin!(channel.call::<Owned>("one"));
     let mut cx = Context::from_waker(&waker);
@@ -527,7 +527,8 @@ async fn call_does_not_wait_for_the_close_of_an_idle_connection() {
 #[tokio::test(start_paused = true)]
 async fn dropped_channel_does_not_wait_for_ever_for_a_server_that_only_pushes() {
     let second = Duration::from_secs(1);
-    let (channel, mut peer) = memory_with(&ConnectOptions::new().reply_timeout(second), 64);
+    let (channel, mut peer) =
+        memory::channel_with(&ConnectOptions::new().reply_timeout(second), 64);
     let dropped = call(&channel, "one");
     hears(&mut peer, "one").await;
     dropped.drop().await;

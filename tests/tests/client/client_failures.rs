@@ -19,7 +19,7 @@ use tcs_tests::{
     RawPeer,
     channel::Owned,
     client::{Prefixed, Text, chain, connect, connected, connected_with, hears, told},
-    control, frame,
+    control, frame, memory,
     script::{closes, expects, expects_end, play, resets, sends, serve},
     with_shutdown, within,
 };
@@ -259,9 +259,7 @@ async fn server_that_closes_before_all_of_one_request_is_sent_has_sent_no_reply(
 
 #[test]
 fn connection_goes_over_to_another_runtime() {
-    let (near, far) = tokio::io::duplex(64);
-    let mut peer = RawPeer::over(far);
-    let mut connection = Connection::<LengthPrefixed>::over(near);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(64);
     for _ in 0..2 {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let reply = runtime.block_on(async {

@@ -12,7 +12,7 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Gate, RawPeer, control, frame, gate,
+    Gate, control, frame, gate, memory,
     pair::Pair,
     script::{Script, Step, expects, play, sends},
     within,
@@ -26,8 +26,8 @@ fn replying(request: &str, reply: &str) -> (Connection<LengthPrefixed>, Script) 
 
 /// A connection whose server goes through these steps.
 fn serving(steps: impl IntoIterator<Item = Step>) -> (Connection<LengthPrefixed>, Script) {
-    let (ours, theirs) = tokio::io::duplex(1_000);
-    (Connection::over(ours), play(RawPeer::over(theirs), steps))
+    let (connection, peer) = memory::connection(1_000);
+    (connection, play(peer, steps))
 }
 
 // --- clients ---

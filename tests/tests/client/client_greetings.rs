@@ -13,7 +13,7 @@ use tcs::{
 use tcs_tests::{
     Heard, RawPeer,
     client::{Text, ask, chain, connect, connected, told},
-    control, counted, frame,
+    control, counted, frame, memory,
     script::{Script, Step, closes, expects, expects_end, sends, serve},
     within,
 };
@@ -176,9 +176,7 @@ async fn final_rejection_in_place_of_the_greeting_is_told() {
 
 #[tokio::test]
 async fn rejection_in_place_of_the_greeting_is_told_once() {
-    let (near, far) = tokio::io::duplex(64);
-    let mut peer = RawPeer::over(far);
-    let mut connection: Connection<LengthPrefixed> = Connection::over(near);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(64);
     within(peer.send(control(0x04, "not now"))).await;
     let error = within(connection.call::<Rejected>("one")).await;
     let error = error.expect_err("it is rejected");
@@ -309,10 +307,8 @@ async fn channel_of_operations_needs_the_greeting_before() {
 
 #[tokio::test]
 async fn greeting_that_cannot_be_read_leaves_the_request_unsent() {
-    let (near, far) = tokio::io::duplex(64);
-    let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().max_frame_len(4);
-    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
+    let (mut connection, mut peer) = memory::connection_with::<LengthPrefixed>(&options, 64);
     within(peer.send([frame(b"too large"), frame(b"\xff")].concat())).await;
     let too_large = within(connection.call::<Rejected>("one")).await;
     let no_text = within(connection.receive::<&str, Plain>()).await;

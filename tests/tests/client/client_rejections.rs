@@ -6,7 +6,7 @@ use tcs::{Connection, ErrorKind, Execution, Rejection, RejectionKind, framing::L
 use tcs_tests::{
     RawPeer,
     client::{Prefixed, chain, connect, connected, told},
-    control, frame, patiently,
+    control, frame, memory, patiently,
     script::{closes, expects, play, receives, sends, serve},
     within,
 };
@@ -148,9 +148,7 @@ async fn what_the_server_said_is_told_although_it_stops_reading() {
     let large = "x".repeat(1_000);
     for ends in [false, true] {
         for early in [control(0x03, "too large"), frame(b"early")] {
-            let (near, far) = tokio::io::duplex(64);
-            let mut peer = RawPeer::over(far);
-            let mut connection: Connection<LengthPrefixed> = Connection::over(near);
+            let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(64);
             let began = tokio::time::Instant::now();
             let server = async {
                 within(peer.receive(4)).await;

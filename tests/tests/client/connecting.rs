@@ -8,13 +8,15 @@ use std::{
 
 use tcs::{Client, Connection, ErrorKind, Execution, client::ConnectOptions, framing::Lines};
 use tcs_tests::{client::ask, within};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 
 #[tokio::test]
 async fn nobody_listening_is_told_with_the_address() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let addr = listener.local_addr().expect("it listens");
-    drop(listener);
+    // Nobody else can take its port.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(any).expect("a free port");
+    let addr = socket.local_addr().expect("it is bound");
     let error = within(Client::new(ask::<Lines>("x")).address(addr).open()).await;
     let error = error.expect_err("nobody listens");
     assert_eq!(

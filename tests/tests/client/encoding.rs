@@ -5,7 +5,6 @@ use std::{
     sync::mpsc::{Receiver, channel as std_channel},
     task::{Context, Waker},
     thread,
-    time::Duration,
 };
 
 use tcs::{
@@ -14,16 +13,10 @@ use tcs::{
     framing::LengthPrefixed,
     protocol::Contract,
 };
-use tcs_tests::{
-    RawPeer,
-    channel::{call, memory},
-    client::Prefixed,
-    patiently, within,
-};
+use tcs_tests::{LIMIT, RawPeer, channel::call, client::Prefixed, memory, patiently, within};
 use tokio::task::JoinHandle;
 
 /// Longer than anything takes here.
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// A request that runs this while it is encoded.
 struct Runs(Box<dyn FnOnce() + Send>);
@@ -76,7 +69,7 @@ fn request_can_use_the_channel_while_it_is_encoded() {
             .enable_time()
             .build();
         runtime.expect("a runtime").block_on(async {
-            let (channel, mut peer) = memory(1 << 10);
+            let (channel, mut peer) = memory::channel(1 << 10);
             let nested = channel.clone();
             let outer = running(&channel, move || {
                 assert!(nested.peer().addr().is_none());
@@ -98,7 +91,7 @@ fn wait(word: &Receiver<()>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn request_that_is_encoded_for_long_holds_up_no_other_call() {
-    let (channel, mut peer) = memory(1 << 10);
+    let (channel, mut peer) = memory::channel(1 << 10);
     let (begin, is_begun) = tokio::sync::oneshot::channel();
     let (answer, answered) = std_channel();
     let slow = running(&channel, move || {

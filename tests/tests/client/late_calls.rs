@@ -18,8 +18,8 @@ use tcs::{
 use tcs_tests::{
     Heard, RawPeer,
     client::{Prefixed, Text, hears, told},
-    control, frame, patiently,
-    pipeline::{memory, memory_with, receive, send},
+    control, frame, memory, patiently,
+    pipeline::{receive, send},
     script::{Step, expects, expects_end, play, receives, sends},
     within,
 };
@@ -81,7 +81,7 @@ async fn failure(connection: &mut Connection<LengthPrefixed>, request: &str) -> 
 async fn request_of_which_nothing_was_sent_never_arrives() {
     for left in EACH {
         // There is room for one request.
-        let (mut connection, peer) = memory(frame("1").len());
+        let (mut connection, peer) = memory::connection(frame("1").len());
         leave(&mut connection, "1", left, Execution::Unknown).await;
         for request in ["never", "no"] {
             leave(&mut connection, request, left, Execution::NotSent).await;
@@ -102,7 +102,7 @@ async fn request_of_which_nothing_was_sent_never_arrives() {
 #[tokio::test(start_paused = true)]
 async fn rest_of_a_request_is_sent_before_the_next_one() {
     for left in EACH {
-        let (mut connection, peer) = memory(64);
+        let (mut connection, peer) = memory::connection(64);
         let large = "x".repeat(1_000);
         leave(&mut connection, &large, left, Execution::Unknown).await;
         let steps = [
@@ -131,7 +131,7 @@ async fn reply_of_a_call_that_was_left_is_skipped_whenever_it_comes() {
     ];
     for left in EACH {
         for steps in cases {
-            let (mut connection, mut peer) = memory(1 << 10);
+            let (mut connection, mut peer) = memory::connection(1 << 10);
             leave(&mut connection, "one", left, Execution::Unknown).await;
             hears(&mut peer, "one").await;
             let server = play(peer, steps.iter().cloned());
@@ -158,7 +158,7 @@ async fn reply_of_each_kind_is_skipped() {
         control(0x04, "busy"),
         frame([b'x'; 300]),
     ] {
-        let (mut connection, mut peer) = memory_with(&options, 64);
+        let (mut connection, mut peer) = memory::connection_with(&options, 64);
         leave(&mut connection, "one", Left::Dropped, Execution::Unknown).await;
         leave(&mut connection, "two", Left::Late, Execution::Unknown).await;
         hears(&mut peer, "one").await;
@@ -175,7 +175,7 @@ async fn reply_of_each_kind_is_skipped() {
 
 #[tokio::test(start_paused = true)]
 async fn final_rejection_of_a_call_that_was_left_is_that_of_the_next() {
-    let (mut connection, mut peer) = memory(64);
+    let (mut connection, mut peer) = memory::connection(64);
     leave(&mut connection, "one", Left::Dropped, Execution::Unknown).await;
     within(peer.send(control(0x40, "going away"))).await;
     let error = failure(&mut connection, "two").await;
@@ -189,7 +189,7 @@ async fn message_beyond_those_to_skip_closes_the_connection() {
     let unexpected =
         "the connection to unnamed peer is closed: the server sent an unexpected message";
     for left in EACH {
-        let (mut connection, mut peer) = memory(1 << 10);
+        let (mut connection, mut peer) = memory::connection(1 << 10);
         for request in ["one", "two"] {
             leave(&mut connection, request, left, Execution::Unknown).await;
             hears(&mut peer, request).await;
@@ -204,7 +204,7 @@ async fn message_beyond_those_to_skip_closes_the_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn server_that_closes_while_a_reply_is_to_come_gets_no_further_request() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     leave(&mut connection, "one", Left::Dropped, Execution::Unknown).await;
     hears(&mut peer, "one").await;
     drop(peer);
@@ -215,7 +215,7 @@ async fn server_that_closes_while_a_reply_is_to_come_gets_no_further_request() {
 #[tokio::test(start_paused = true)]
 async fn more_replies_than_may_be_in_flight_close_the_connection_when_they_are_missing() {
     let options = ConnectOptions::new().max_in_flight(2);
-    let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+    let (mut connection, mut peer) = memory::connection_with(&options, 1 << 10);
     // As many as you like, if they come.
     for _ in 0..10 {
         leave(&mut connection, "x", Left::Dropped, Execution::Unknown).await;
@@ -238,7 +238,7 @@ async fn more_replies_than_may_be_in_flight_close_the_connection_when_they_are_m
 #[tokio::test(start_paused = true)]
 async fn pipeline_skips_the_replies_of_calls_that_were_left() {
     let options = ConnectOptions::new().max_in_flight(2);
-    let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+    let (mut connection, mut peer) = memory::connection_with(&options, 1 << 10);
     leave(&mut connection, "one", Left::Late, Execution::Unknown).await;
     leave(&mut connection, "two", Left::Dropped, Execution::Unknown).await;
     let mut pipeline = connection.pipeline::<Prefixed>();
@@ -262,7 +262,7 @@ async fn pipeline_skips_the_replies_of_calls_that_were_left() {
 
 #[tokio::test(start_paused = true)]
 async fn flush_has_its_own_time_after_requests_were_removed() {
-    let (mut connection, mut peer) = memory(frame("1").len());
+    let (mut connection, mut peer) = memory::connection(frame("1").len());
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["1", "2"]).await;
     let flush = timeout(SECOND, pipeline.flush());
@@ -289,7 +289,7 @@ async fn reply_timeout_goes_on_while_replies_are_to_be_skipped() {
     let timed_out = (ErrorKind::TimedOut, Execution::Unknown);
 
     // It ends a later call.
-    let (mut connection, _peer) = memory_with(&options, 1 << 10);
+    let (mut connection, _peer) = memory::connection_with(&options, 1 << 10);
     let began = Instant::now();
     leave(&mut connection, "one", Left::Late, Execution::Unknown).await;
     leave(&mut connection, "two", Left::Dropped, Execution::Unknown).await;
@@ -297,7 +297,7 @@ async fn reply_timeout_goes_on_while_replies_are_to_be_skipped() {
     assert_eq!((told(&error), began.elapsed()), (timed_out, 3 * SECOND));
 
     // Or it is over before a later call.
-    let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+    let (mut connection, mut peer) = memory::connection_with(&options, 1 << 10);
     leave(&mut connection, "one", Left::Dropped, Execution::Unknown).await;
     advance(3 * SECOND).await;
     let error = failure(&mut connection, "two").await;
@@ -306,7 +306,7 @@ async fn reply_timeout_goes_on_while_replies_are_to_be_skipped() {
     assert_eq!(within(peer.hear()).await, Heard::End);
 
     // A reply begins it anew, also one that has been there for long.
-    let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+    let (mut connection, mut peer) = memory::connection_with(&options, 1 << 10);
     leave(&mut connection, "one", Left::Late, Execution::Unknown).await;
     leave(&mut connection, "two", Left::Dropped, Execution::Unknown).await;
     within(peer.send(frame("1"))).await;
@@ -316,7 +316,7 @@ async fn reply_timeout_goes_on_while_replies_are_to_be_skipped() {
     assert_eq!((told(&error), began.elapsed()), (timed_out, 3 * SECOND));
 
     // It is over with the last of them, or with requests that were removed.
-    let (mut connection, mut peer) = memory_with(&options, frame("1").len());
+    let (mut connection, mut peer) = memory::connection_with(&options, frame("1").len());
     leave(&mut connection, "1", Left::Dropped, Execution::Unknown).await;
     leave(&mut connection, "2", Left::Dropped, Execution::NotSent).await;
     within(peer.send(frame("1"))).await;
@@ -331,7 +331,7 @@ async fn reply_timeout_goes_on_while_replies_are_to_be_skipped() {
 
 #[tokio::test(start_paused = true)]
 async fn deadline_limits_the_next_call_and_says_so() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     let began = Instant::now();
     let call = connection.deadline(2 * SECOND).call::<Prefixed>("one");
     let error = within(call).await.expect_err("no reply");
@@ -370,7 +370,7 @@ async fn deadline_limits_the_next_call_and_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn deadline_may_be_earlier_or_later_than_those_before() {
-    let (mut connection, _peer) = memory(1 << 10);
+    let (mut connection, _peer) = memory::connection(1 << 10);
     for seconds in [9, 1, 5, 2] {
         let began = Instant::now();
         let call = connection.deadline(seconds * SECOND).call::<Prefixed>("x");
@@ -382,7 +382,7 @@ async fn deadline_may_be_earlier_or_later_than_those_before() {
 #[tokio::test(start_paused = true)]
 async fn shorter_reply_timeout_closes_the_connection() {
     let options = ConnectOptions::new().reply_timeout(SECOND);
-    let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+    let (mut connection, mut peer) = memory::connection_with(&options, 1 << 10);
     let call = connection.deadline(2 * SECOND).call::<Prefixed>("one");
     let error = within(call).await.expect_err("no reply");
     assert!(error.to_string().ends_with("within 1s (`reply_timeout`)"));
@@ -393,7 +393,7 @@ async fn shorter_reply_timeout_closes_the_connection() {
 #[tokio::test(start_paused = true)]
 async fn deadline_needs_no_reply_timeout() {
     let options = ConnectOptions::new().reply_timeout(None);
-    let (mut connection, _peer) = memory_with(&options, 1 << 10);
+    let (mut connection, _peer) = memory::connection_with(&options, 1 << 10);
     leave(&mut connection, "one", Left::Late, Execution::Unknown).await;
 }
 
@@ -411,7 +411,7 @@ impl Contract for Greets {
 
 #[tokio::test(start_paused = true)]
 async fn call_that_is_left_while_it_waits_for_the_greeting_sends_nothing() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     begin::<Greets>(&mut connection, "one").await;
     let call = connection.deadline(SECOND).call::<Greets>("two");
     let error = told(&within(call).await.expect_err("no greeting"));
@@ -439,7 +439,7 @@ async fn call_that_is_left_while_it_waits_for_the_greeting_sends_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn message_is_received_after_a_wait_for_it_was_left() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     leave(&mut connection, "one", Left::Dropped, Execution::Unknown).await;
     let wait = connection.deadline(SECOND).receive::<&str, Plain>();
     let error = told(&within(wait).await.expect_err("no message"));
@@ -468,7 +468,7 @@ async fn message_is_received_after_a_wait_for_it_was_left() {
 #[tokio::test(start_paused = true)]
 async fn reply_that_came_before_its_request_was_sent_is_not_skipped_again() {
     for left in EACH {
-        let (mut connection, peer) = memory(64);
+        let (mut connection, peer) = memory::connection(64);
         let large = "x".repeat(1_000);
         let server = play(peer, [receives(4), sends(frame("early"))]);
         sleep(SECOND).await;
@@ -487,9 +487,7 @@ async fn reply_that_came_before_its_request_was_sent_is_not_skipped_again() {
 
 #[tokio::test(start_paused = true)]
 async fn only_exchange_of_a_connection_closes_it_when_it_is_left() {
-    let (near, far) = tokio::io::duplex(64);
-    let mut peer = RawPeer::over(far);
-    let mut connection = Connection::<Raw>::over(near);
+    let (mut connection, mut peer) = memory::connection::<Raw>(64);
     begin::<Text<Raw>>(&mut connection, "one").await;
     let error = within(connection.call::<Text<Raw>>("two")).await;
     let error = error.expect_err("it is closed");
@@ -503,7 +501,7 @@ async fn only_exchange_of_a_connection_closes_it_when_it_is_left() {
 
 #[tokio::test(start_paused = true)]
 async fn connection_whose_replies_are_missing_becomes_no_channel() {
-    let (mut connection, mut peer) = memory(64);
+    let (mut connection, mut peer) = memory::connection(64);
     leave(&mut connection, "one", Left::Dropped, Execution::Unknown).await;
     let error = connection.into_channel().expect_err("a reply is missing");
     assert_eq!(told(&error), NOT_SENT);
@@ -511,7 +509,7 @@ async fn connection_whose_replies_are_missing_becomes_no_channel() {
     assert_eq!(within(peer.hear()).await, Heard::End);
 
     // A request of which nothing was sent is not missed.
-    let (mut connection, mut peer) = memory(frame("1").len());
+    let (mut connection, mut peer) = memory::connection(frame("1").len());
     let server = async {
         hears(&mut peer, "1").await;
         peer.send(frame("one")).await;
@@ -579,7 +577,7 @@ fn number_in<'a>(reply: &'a Result<&'a str, Error>) -> Result<String, &'a Error>
 /// Calls a server again and again, and leaves most of the calls.
 async fn calls_at_random(seed: u32) {
     let mut dice = Dice(seed);
-    let (mut connection, peer) = memory(16 + dice.index(200));
+    let (mut connection, peer) = memory::connection(16 + dice.index(200));
     let arrived = Arc::default();
     let server = tokio::spawn(echo(peer, Dice(seed + 1), Arc::clone(&arrived)));
     let mut never = Vec::new();

@@ -15,6 +15,7 @@ mod closing;
 mod connecting;
 mod encoding;
 mod failed_writes;
+mod hedges;
 mod hostile;
 mod lasting;
 mod lasting_ends;

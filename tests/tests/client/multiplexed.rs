@@ -17,23 +17,13 @@ use tcs_tests::{
         kind::{CANCEL, CREDIT, DEADLINE, EVENTS, ITEMS, PARTS},
         message_of,
     },
-    patiently,
+    memory, patiently,
     script::{expects, play, sends},
     start, within,
 };
 use tokio::time::{Instant, advance};
 
 type Texts = Text<Multiplexed>;
-
-fn memory() -> (Connection<Multiplexed>, RawPeer) {
-    memory_with(&ConnectOptions::new(), 1 << 20)
-}
-
-fn memory_with(options: &ConnectOptions, room: usize) -> (Connection<Multiplexed>, RawPeer) {
-    let (near, far) = tokio::io::duplex(room);
-    let connection = options.over(near).expect("good options");
-    (connection, RawPeer::over(far))
-}
 
 async fn call(connection: &mut Connection<Multiplexed>, request: &str) -> Result<String, Error> {
     let reply = patiently(connection.call::<Texts>(request)).await?;
@@ -60,7 +50,7 @@ async fn receives(peer: &mut RawPeer, bytes: Vec<u8>) {
 
 #[tokio::test]
 async fn each_request_has_the_next_id() {
-    let (mut connection, peer) = memory();
+    let (mut connection, peer) = memory::connection::<Multiplexed>(1 << 20);
     let server = play(
         peer,
         [
@@ -82,7 +72,7 @@ async fn each_request_has_the_next_id() {
 
 #[tokio::test]
 async fn dropped_call_is_cancelled_at_once_and_the_next_waits_for_nobody() {
-    let (mut connection, mut peer) = memory();
+    let (mut connection, mut peer) = memory::connection::<Multiplexed>(1 << 20);
     begin(&mut connection, "slow").await;
     receives(
         &mut peer,
@@ -122,7 +112,7 @@ async fn what_was_there_before_a_request_is_no_reply_to_it() {
         announced_of(1, ITEMS, "stray"),
         announced_of(1, PARTS, "stray"),
     ] {
-        let (mut connection, mut peer) = memory();
+        let (mut connection, mut peer) = memory::connection::<Multiplexed>(1 << 20);
         peer.send(early).await;
         let error = call(&mut connection, "x").await.expect_err("it was early");
         assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
@@ -130,7 +120,7 @@ async fn what_was_there_before_a_request_is_no_reply_to_it() {
         assert_eq!(within(peer.rest()).await, b"");
     }
 
-    let (mut connection, peer) = memory();
+    let (mut connection, peer) = memory::connection::<Multiplexed>(1 << 20);
     let both = [message_of(1, "right"), message_of(2, "early")].concat();
     let server = play(peer, [expects(message_of(1, "a")), sends(both)]);
     let reply = call(&mut connection, "a").await;
@@ -142,7 +132,7 @@ async fn what_was_there_before_a_request_is_no_reply_to_it() {
 
 #[tokio::test]
 async fn what_began_before_a_request_is_no_reply_to_it() {
-    let (mut connection, mut peer) = memory();
+    let (mut connection, mut peer) = memory::connection::<Multiplexed>(1 << 20);
     let (first, rest) = {
         let early = message_of(1, "stray");
         (early[..6].to_vec(), early[6..].to_vec())
@@ -156,7 +146,7 @@ async fn what_began_before_a_request_is_no_reply_to_it() {
 
 #[tokio::test]
 async fn request_of_which_nothing_was_sent_is_neither_sent_nor_cancelled() {
-    let (mut connection, mut peer) = memory_with(&ConnectOptions::new(), 12);
+    let (mut connection, mut peer) = memory::connection::<Multiplexed>(12);
     // Its first bytes fill the pipe.
     begin(&mut connection, "twelve").await;
     begin(&mut connection, "never sent").await;
@@ -180,7 +170,7 @@ fn peer_of(peer: &mut RawPeer) -> RawPeer {
 
 #[tokio::test(start_paused = true)]
 async fn deadline_goes_before_the_request_and_a_late_call_is_cancelled() {
-    let (mut connection, mut peer) = memory();
+    let (mut connection, mut peer) = memory::connection::<Multiplexed>(1 << 20);
     let late = connection
         .deadline(Duration::from_secs(2))
         .call::<Texts>("slow");
@@ -207,7 +197,7 @@ async fn deadline_goes_before_the_request_and_a_late_call_is_cancelled() {
 
 #[tokio::test]
 async fn reply_in_parts_is_one_message() {
-    let (mut connection, peer) = memory();
+    let (mut connection, peer) = memory::connection::<Multiplexed>(1 << 20);
     let server = play(
         peer,
         [
@@ -240,7 +230,7 @@ async fn reply_in_parts_is_one_message() {
 
 #[tokio::test]
 async fn event_after_a_reply_in_parts_is_not_the_reply() {
-    let (mut connection, peer) = memory();
+    let (mut connection, peer) = memory::connection::<Multiplexed>(1 << 20);
     let server = play(
         peer,
         [
@@ -262,7 +252,7 @@ async fn event_after_a_reply_in_parts_is_not_the_reply() {
 #[tokio::test]
 async fn parts_beyond_the_limit_are_an_error_and_their_rest_is_skipped() {
     let options = ConnectOptions::new().max_frame_len(8);
-    let (mut connection, peer) = memory_with(&options, 1 << 20);
+    let (mut connection, peer) = memory::connection_with::<Multiplexed>(&options, 1 << 20);
     let server = play(
         peer,
         [
@@ -302,7 +292,8 @@ async fn parts_beyond_the_limit_are_an_error_and_their_rest_is_skipped() {
 
 #[tokio::test]
 async fn part_that_is_longer_than_a_reply_may_be_is_an_error_of_its_call() {
-    let (mut connection, peer) = memory_with(&ConnectOptions::new().max_reply_len(10), 1 << 20);
+    let (mut connection, peer) =
+        memory::connection_with::<Multiplexed>(&ConnectOptions::new().max_reply_len(10), 1 << 20);
     let part = "x".repeat(64 << 10);
     let server = play(
         peer,
@@ -328,7 +319,7 @@ async fn part_that_is_longer_than_a_reply_may_be_is_an_error_of_its_call() {
 
 #[tokio::test]
 async fn stream_returns_credit_for_half_of_what_may_be_sent() {
-    let (mut connection, peer) = memory();
+    let (mut connection, peer) = memory::connection::<Multiplexed>(1 << 20);
     let item = "i".repeat(64 * 1024 - 8);
     let server = play(
         peer,
@@ -358,7 +349,7 @@ async fn stream_returns_credit_for_half_of_what_may_be_sent() {
 
 #[tokio::test]
 async fn stream_may_end_with_a_reply_in_parts() {
-    let (mut connection, peer) = memory();
+    let (mut connection, peer) = memory::connection::<Multiplexed>(1 << 20);
     let server = play(
         peer,
         [
@@ -382,7 +373,7 @@ async fn stream_may_end_with_a_reply_in_parts() {
 
 #[tokio::test]
 async fn dropped_stream_is_cancelled_by_the_next_use() {
-    let (mut connection, peer) = memory();
+    let (mut connection, peer) = memory::connection::<Multiplexed>(1 << 20);
     let server = play(
         peer,
         [
@@ -411,7 +402,7 @@ async fn dropped_stream_is_cancelled_by_the_next_use() {
 
 #[tokio::test]
 async fn call_that_gets_items_is_cancelled() {
-    let (mut connection, peer) = memory();
+    let (mut connection, peer) = memory::connection::<Multiplexed>(1 << 20);
     let server = play(
         peer,
         [
@@ -432,7 +423,7 @@ async fn call_that_gets_items_is_cancelled() {
 
 #[tokio::test]
 async fn message_of_no_request_closes_the_connection_unless_it_is_waited_for() {
-    let (mut connection, mut peer) = memory();
+    let (mut connection, mut peer) = memory::connection::<Multiplexed>(1 << 20);
     peer.send(message_of(0, "welcome")).await;
     let greeting = within(connection.receive::<&str, Plain>()).await;
     assert_eq!(greeting.expect("a greeting"), "welcome");
@@ -448,7 +439,7 @@ async fn message_of_no_request_closes_the_connection_unless_it_is_waited_for() {
 #[tokio::test]
 async fn stream_of_a_connection_is_free_once_late_replies_have_come() {
     for has_come in [false, true] {
-        let (mut connection, mut peer) = memory();
+        let (mut connection, mut peer) = memory::connection::<Multiplexed>(1 << 20);
         begin(&mut connection, "slow").await;
         receives(
             &mut peer,
@@ -470,7 +461,7 @@ async fn stream_of_a_connection_is_free_once_late_replies_have_come() {
 
 #[tokio::test]
 async fn halves_have_one_request_in_flight() {
-    let (connection, mut peer) = memory();
+    let (connection, mut peer) = memory::connection::<Multiplexed>(1 << 20);
     let (mut sender, mut receiver) = connection.split::<Texts>();
     let sending = tokio::spawn(async move {
         for request in ["a", "b"] {
@@ -499,7 +490,7 @@ async fn halves_have_one_request_in_flight() {
 #[tokio::test(start_paused = true)]
 async fn late_replies_do_not_extend_the_reply_timeout() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(10));
-    let (mut connection, mut peer) = memory_with(&options, 1 << 20);
+    let (mut connection, mut peer) = memory::connection_with::<Multiplexed>(&options, 1 << 20);
     begin(&mut connection, "slow").await;
     let began = Instant::now();
     let flood = tokio::spawn(async move {
@@ -588,7 +579,7 @@ async fn server_answers_with_the_id_of_each_request() {
 #[tokio::test]
 async fn connection_with_too_many_late_replies_is_given_up() {
     let options = ConnectOptions::new().max_in_flight(2);
-    let (mut connection, mut peer) = memory_with(&options, 1 << 16);
+    let (mut connection, mut peer) = memory::connection_with::<Multiplexed>(&options, 1 << 16);
     for _ in 0..3 {
         begin(&mut connection, "x").await;
     }

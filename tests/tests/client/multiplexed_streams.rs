@@ -4,12 +4,11 @@ use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use futures_core::Stream as _;
 use tcs::{
-    Connection, ErrorKind,
+    ErrorKind,
     client::{ChannelItems, ConnectOptions},
     framing::Multiplexed,
 };
 use tcs_tests::{
-    RawPeer,
     channel::settle,
     ids::{
         announced_of, control_of,
@@ -17,7 +16,7 @@ use tcs_tests::{
         message_of,
     },
     lasting::lasting,
-    patiently, within,
+    memory, patiently, within,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -225,10 +224,7 @@ async fn stream_ends_with_an_error_after_its_items_and_a_dropped_one_is_cancelle
 #[tokio::test(start_paused = true)]
 async fn credit_and_cancels_overtake_the_requests_that_were_not_sent() {
     // Less than one request fits between the ends.
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let connection: Connection<Multiplexed> = Connection::over(near);
-    let channel = connection.into_channel().expect("a runtime");
-    let mut peer = RawPeer::over(far);
+    let (channel, mut peer) = memory::channel::<Multiplexed>(1 << 10);
     let mut stream = within(channel.stream::<Owned>("1")).await.expect("room");
     assert_eq!(hear(&mut peer).await, request(1, "1"));
     let second = call(&channel, "2");

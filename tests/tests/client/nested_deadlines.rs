@@ -11,11 +11,11 @@ use tcs::{
 };
 use tcs_tests::{
     Heard, RawPeer,
-    channel::{self, Owned},
+    channel::Owned,
     client::{Prefixed, hears},
     code, frame,
     ids::{kind, message_of, receive_frame},
-    serve_in_memory, within,
+    memory, serve_in_memory, within,
 };
 use tokio::{runtime::Handle, sync::Mutex, time::sleep};
 
@@ -192,7 +192,7 @@ async fn call_in_a_function_that_blocks_has_the_time_of_the_request() {
 
 #[tokio::test(start_paused = true)]
 async fn call_over_a_channel_has_the_time_that_is_left_of_the_request() {
-    let (backend, mut backend_peer) = channel::memory(64);
+    let (backend, mut backend_peer) = memory::channel(64);
     let server = ConcurrentServer::new(RelayOverAChannel::new(backend)).request_timeout(LIMIT);
     let (mut peer, _server) = serve_in_memory(server, 1 << 10);
     for (waits, left) in [(0, "10s"), (4_000, "6s")] {

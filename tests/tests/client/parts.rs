@@ -8,8 +8,8 @@ use tcs::{
 use tcs_tests::{
     Heard, RawPeer,
     client::{Prefixed, connected, hears, told},
-    frame,
-    pipeline::{memory, receive, send},
+    frame, memory,
+    pipeline::{receive, send},
     script::{closes, expects, finishes, play, receives, sends},
     within,
 };
@@ -49,7 +49,7 @@ async fn stream_is_returned_with_the_bytes_after_the_last_message() {
 /// While a request is sent, the client reads on after its reply.
 #[tokio::test]
 async fn bytes_that_were_read_while_a_request_was_sent_are_returned() {
-    let (mut connection, peer) = memory(64);
+    let (mut connection, peer) = memory::connection(64);
     let large = "x".repeat(1_000);
     let early = [frame("early"), b"raw".to_vec()].concat();
     let server = play(
@@ -73,7 +73,7 @@ async fn pipeline_leaves_parts_only_after_all_its_replies() {
     let missing =
         "the connection to unnamed peer is closed: replies to earlier requests are missing";
     for is_received in [true, false] {
-        let (mut connection, mut peer) = memory(64);
+        let (mut connection, mut peer) = memory::connection(64);
         let mut pipeline = connection.pipeline::<Prefixed>();
         send(&mut pipeline, &["one"]).await;
         within(pipeline.flush()).await;
@@ -108,7 +108,7 @@ async fn connection_in_the_middle_of_a_message_has_no_parts() {
     reply.expect_err("it is too large");
     assert_eq!(reason(connection.into_parts()), within_message);
 
-    let (mut connection, peer) = memory(64);
+    let (mut connection, peer) = memory::connection(64);
     let server = play(peer, [receives(4), sends(frame("early")), finishes()]);
     let reply = within(connection.call::<Prefixed>(&"x".repeat(1_000))).await;
     assert_eq!(reply.expect("a reply"), "early");
@@ -118,7 +118,7 @@ async fn connection_in_the_middle_of_a_message_has_no_parts() {
 
 #[tokio::test]
 async fn connection_that_has_failed_has_no_parts() {
-    let (mut connection, peer) = memory(64);
+    let (mut connection, peer) = memory::connection(64);
     drop(peer);
     let reply = within(connection.call::<Prefixed>("x")).await;
     reply.expect_err("it is closed");

@@ -8,8 +8,8 @@ use tcs::{
 use tcs_tests::{
     RawPeer,
     client::{Prefixed, Text, connected, hears},
-    control, counted, frame,
-    pipeline::{memory, receive, send, waits},
+    control, counted, frame, memory,
+    pipeline::{receive, send, waits},
     script::{expects, play, receives, sends},
     within,
 };
@@ -64,7 +64,7 @@ async fn requests_are_sent_in_one_write() {
 
 #[tokio::test]
 async fn rejection_in_the_middle_stands_for_one_reply() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two", "three"]).await;
     within(pipeline.flush()).await;
@@ -79,7 +79,7 @@ async fn rejection_in_the_middle_stands_for_one_reply() {
 
 #[tokio::test]
 async fn dropped_receive_loses_no_reply() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two"]).await;
     within(pipeline.flush()).await;
@@ -93,10 +93,8 @@ async fn dropped_receive_loses_no_reply() {
 
 #[tokio::test]
 async fn full_pipeline_says_so_and_goes_on() {
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let mut peer = RawPeer::over(far);
     let options = ConnectOptions::new().max_in_flight(2);
-    let mut connection = options.over::<LengthPrefixed>(near).expect("fine");
+    let (mut connection, mut peer) = memory::connection_with::<LengthPrefixed>(&options, 1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one"]).await;
     assert!(!pipeline.is_full());
@@ -173,7 +171,7 @@ async fn what_was_received_is_no_longer_in_flight() {
 #[tokio::test]
 async fn full_buffers_at_both_ends_block_nobody() {
     const REQUESTS: usize = 2_000;
-    let (mut connection, mut peer) = memory(64);
+    let (mut connection, mut peer) = memory::connection(64);
     // A server that reads nothing more until its reply is sent.
     let server = tokio::spawn(async move {
         for _ in 0..REQUESTS {
@@ -202,7 +200,7 @@ async fn full_buffers_at_both_ends_block_nobody() {
 
 #[tokio::test]
 async fn server_that_does_not_read_is_sent_no_more_than_fits() {
-    let (mut connection, peer) = memory(1 << 10);
+    let (mut connection, peer) = memory::connection(1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     let request = "x".repeat(60_000);
     send(&mut pipeline, &[&request]).await;
@@ -226,9 +224,7 @@ async fn server_that_does_not_read_is_sent_no_more_than_fits() {
 
 #[tokio::test]
 async fn lines_are_pipelined_as_well() {
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let mut peer = RawPeer::over(far);
-    let mut connection: Connection<Lines> = Connection::over(near);
+    let (mut connection, mut peer) = memory::connection::<Lines>(1 << 10);
     let mut pipeline = connection.pipeline::<Text<Lines>>();
     for request in ["one", "two", "three"] {
         within(pipeline.send(request)).await.expect("there is room");
@@ -249,7 +245,7 @@ async fn lines_are_pipelined_as_well() {
 
 #[tokio::test]
 async fn request_rejected_before_it_is_all_sent_is_sent_to_its_end() {
-    let (mut connection, mut peer) = memory(64);
+    let (mut connection, mut peer) = memory::connection(64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &[&"x".repeat(1_000)]).await;
     within(peer.send(control(0x80, "a notice"))).await;
@@ -273,7 +269,7 @@ async fn request_rejected_before_it_is_all_sent_is_sent_to_its_end() {
 
 #[tokio::test]
 async fn pipeline_with_nothing_in_flight_is_not_full() {
-    let (mut connection, mut peer) = memory(64);
+    let (mut connection, mut peer) = memory::connection(64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     let large = "x".repeat(100_000);
     tokio::select! {
@@ -290,7 +286,7 @@ async fn pipeline_with_nothing_in_flight_is_not_full() {
 
 #[tokio::test]
 async fn flush_that_returns_early_says_so() {
-    let (mut connection, mut peer) = memory(64);
+    let (mut connection, mut peer) = memory::connection(64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     let (request, reply) = ("x".repeat(10_000), "y".repeat(70_000));
     let server = tokio::spawn(async move {

@@ -9,8 +9,8 @@ use tcs::{
 use tcs_tests::{
     Heard, RawPeer,
     client::{Prefixed, chain, connected, hears, told},
-    control, frame, patiently,
-    pipeline::{failure, memory, memory_with, receive, send, waits},
+    control, frame, memory, patiently,
+    pipeline::{failure, receive, send, waits},
     script::{closes, expects, play, receives, sends},
     within,
 };
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 #[tokio::test]
 async fn final_rejection_leaves_all_that_is_open_unexecuted() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two"]).await;
     within(pipeline.flush()).await;
@@ -39,7 +39,7 @@ async fn final_rejection_leaves_all_that_is_open_unexecuted() {
 
 #[tokio::test]
 async fn requests_open_when_the_server_closes_tell_whether_they_were_sent() {
-    let (mut connection, mut peer) = memory(64);
+    let (mut connection, mut peer) = memory::connection(64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     let request = "x".repeat(40);
     // 44 bytes each: the second is sent in part, the third not at all.
@@ -87,7 +87,7 @@ async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
             "cannot send to unnamed peer",
         ),
     ] {
-        let (mut connection, peer) = memory(64);
+        let (mut connection, peer) = memory::connection(64);
         let server = play(peer, [receives(4), sends(said), closes()]);
         let mut pipeline = connection.pipeline::<Prefixed>();
         send(&mut pipeline, &[&"x".repeat(100_000)]).await;
@@ -100,7 +100,7 @@ async fn what_the_server_said_before_a_request_could_not_be_sent_is_heard() {
 
 #[tokio::test]
 async fn replies_that_a_pipeline_has_not_received_are_skipped() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two"]).await;
     within(peer_replies(&mut pipeline, &mut peer)).await;
@@ -129,7 +129,7 @@ async fn peer_replies(pipeline: &mut Pipeline<'_, Prefixed>, peer: &mut RawPeer)
 #[tokio::test(start_paused = true)]
 async fn reply_timeout_ends_all_that_is_open() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let (mut connection, mut peer) = memory_with(&options, 64);
+    let (mut connection, mut peer) = memory::connection_with(&options, 64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two", &"x".repeat(80), "four"]).await;
     let before = Instant::now();
@@ -154,7 +154,7 @@ async fn reply_timeout_ends_all_that_is_open() {
 
 #[tokio::test]
 async fn message_before_its_request_is_no_reply() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one"]).await;
     within(peer.send(frame(b"stray"))).await;
@@ -170,7 +170,7 @@ async fn message_before_its_request_is_no_reply() {
 #[tokio::test]
 async fn reply_that_is_too_large_or_no_text_fails_alone() {
     let options = ConnectOptions::new().max_frame_len(100);
-    let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+    let (mut connection, mut peer) = memory::connection_with(&options, 1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two", "three"]).await;
     within(pipeline.flush()).await;
@@ -184,7 +184,7 @@ async fn reply_that_is_too_large_or_no_text_fails_alone() {
 #[tokio::test]
 async fn bytes_of_a_reply_that_is_skipped_do_not_stop_a_flush() {
     let options = ConnectOptions::new().max_frame_len(100_000);
-    let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+    let (mut connection, mut peer) = memory::connection_with(&options, 1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one"]).await;
     within(pipeline.flush()).await;
@@ -210,7 +210,7 @@ async fn bytes_of_a_reply_that_is_skipped_do_not_stop_a_flush() {
 #[tokio::test(start_paused = true)]
 async fn reply_timeout_goes_on_while_the_wait_is_dropped_and_repeated() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let (mut connection, mut peer) = memory_with(&options, 64);
+    let (mut connection, mut peer) = memory::connection_with(&options, 64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", "two"]).await;
     for reply in [Some("1"), None] {
@@ -243,7 +243,7 @@ async fn reply_timeout_goes_on_while_the_wait_is_dropped_and_repeated() {
 #[tokio::test(start_paused = true)]
 async fn reply_timeout_goes_on_while_a_flush_is_dropped_and_repeated() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let (mut connection, mut peer) = memory_with(&options, 64);
+    let (mut connection, mut peer) = memory::connection_with(&options, 64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     let large = "x".repeat(80);
     send(&mut pipeline, &[&large]).await;
@@ -267,7 +267,7 @@ async fn reply_timeout_goes_on_while_a_flush_is_dropped_and_repeated() {
 #[tokio::test(start_paused = true)]
 async fn dropped_flush_leaves_no_deadline_once_its_requests_are_sent_though_others_wait() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let (mut connection, mut peer) = memory_with(&options, 64);
+    let (mut connection, mut peer) = memory::connection_with(&options, 64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     let large = "x".repeat(80);
     send(&mut pipeline, &[&large]).await;
@@ -289,7 +289,7 @@ async fn dropped_flush_leaves_no_deadline_once_its_requests_are_sent_though_othe
 #[tokio::test(start_paused = true)]
 async fn flush_that_ended_early_gives_a_dropped_one_no_more_time() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let (mut connection, mut peer) = memory_with(&options, 64);
+    let (mut connection, mut peer) = memory::connection_with(&options, 64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     let large = "x".repeat(80);
     send(&mut pipeline, &[&large]).await;
@@ -317,7 +317,7 @@ async fn flush_that_ended_early_gives_a_dropped_one_no_more_time() {
 #[tokio::test(start_paused = true)]
 async fn flush_that_times_out_says_that_requests_were_not_sent() {
     let options = ConnectOptions::new().reply_timeout(Duration::from_secs(3));
-    let (mut connection, _peer) = memory_with(&options, 64);
+    let (mut connection, _peer) = memory::connection_with(&options, 64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one", &"x".repeat(80), "three"]).await;
     within(pipeline.flush()).await;
@@ -333,7 +333,7 @@ async fn flush_that_times_out_says_that_requests_were_not_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn reply_that_arrived_is_received_after_a_send_that_timed_out() {
-    let (mut connection, mut peer) = memory(64);
+    let (mut connection, mut peer) = memory::connection(64);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["one"]).await;
     pipeline.flush().await;

@@ -13,8 +13,8 @@ use tcs::{
 use tcs_tests::{
     RawPeer,
     client::{Prefixed, Text, events, hears, told},
-    frame, patiently,
-    pipeline::{memory, memory_with, receive, send},
+    frame, memory, patiently,
+    pipeline::{receive, send},
     start, within,
 };
 use tokio::time::{Instant, advance, timeout};
@@ -59,7 +59,7 @@ async fn call_during(
 
 #[tokio::test]
 async fn events_that_arrive_during_calls_are_kept_in_order() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     peer.send(events(&["1", ""])).await;
     let sent = [
         events(&["2"]),
@@ -80,7 +80,7 @@ async fn events_that_arrive_during_calls_are_kept_in_order() {
 
 #[tokio::test]
 async fn events_between_the_replies_of_a_pipeline_are_kept() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["1", "2"]).await;
     within(pipeline.flush()).await;
@@ -94,7 +94,7 @@ async fn events_between_the_replies_of_a_pipeline_are_kept() {
 
 #[tokio::test]
 async fn events_between_items_are_kept() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let stream = within(connection.stream::<Prefixed>("go")).await;
     let mut stream = stream.expect("it is open");
     let item = tcs_tests::client::items(&["item"]);
@@ -107,7 +107,7 @@ async fn events_between_items_are_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn wait_for_an_event_has_no_limit_but_a_deadline() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     next_waits(&mut connection).await;
     advance(3_600 * SECOND).await;
     next_waits(&mut connection).await;
@@ -127,7 +127,8 @@ async fn wait_for_an_event_has_no_limit_but_a_deadline() {
 async fn reply_timeout_of_a_dropped_call_continues_while_an_event_is_awaited() {
     for is_answered in [true, false] {
         let options = ConnectOptions::new().reply_timeout(10 * SECOND);
-        let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+        let (mut connection, mut peer) =
+            memory::connection_with::<LengthPrefixed>(&options, 1 << 10);
         let began = Instant::now();
         let call = timeout(4 * SECOND, connection.call::<Prefixed>("call")).await;
         assert!(call.is_err(), "there is no reply");
@@ -148,7 +149,7 @@ async fn reply_timeout_of_a_dropped_call_continues_while_an_event_is_awaited() {
 
 #[tokio::test]
 async fn dropped_wait_loses_no_event() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     for byte in events(&["one", "two"]) {
         next_waits(&mut connection).await;
         peer.send([byte]).await;
@@ -164,7 +165,8 @@ async fn events_beyond_the_limit_close_the_connection() {
     // With 32 bytes for each, two fit.
     let options = ConnectOptions::new().max_queued_events(69);
     for (sent, fit) in [(["1", "2"], true), (["1", "large"], false)] {
-        let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+        let (mut connection, mut peer) =
+            memory::connection_with::<LengthPrefixed>(&options, 1 << 10);
         let sent = [events(&sent), frame("reply")].concat();
         let reply = call_during(&mut connection, &mut peer, sent).await;
         if fit {
@@ -185,7 +187,7 @@ async fn events_beyond_the_limit_close_the_connection() {
 #[tokio::test]
 async fn events_that_are_received_at_once_have_no_limit() {
     let options = ConnectOptions::new().max_queued_events(33);
-    let (mut connection, mut peer) = memory_with(&options, 1 << 20);
+    let (mut connection, mut peer) = memory::connection_with::<LengthPrefixed>(&options, 1 << 20);
     let large = "x".repeat(1_000);
     peer.send(events(&[&*large; 100])).await;
     for _ in 0..100 {
@@ -203,7 +205,7 @@ async fn limit_of_zero_is_an_error() {
 
 #[tokio::test]
 async fn message_that_is_no_event_closes_the_connection() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     peer.send([events(&["one"]), frame("stray")].concat()).await;
     expect_events(&mut connection, &["one"]).await;
     let error = next(&mut connection).await.expect_err("no event");
@@ -212,7 +214,7 @@ async fn message_that_is_no_event_closes_the_connection() {
 
 #[tokio::test]
 async fn events_before_the_end_are_received() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     peer.send(events(&["one", "two"])).await;
     drop(peer);
     expect_events(&mut connection, &["one", "two"]).await;
@@ -222,7 +224,7 @@ async fn events_before_the_end_are_received() {
 
 #[tokio::test]
 async fn reply_of_a_dropped_call_is_skipped_by_the_wait_for_an_event() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     poll_fn(|cx| {
         assert!(
             pin!(connection.call::<Prefixed>("call"))
@@ -250,9 +252,7 @@ impl<F: Framing> Contract for Starred<F> {
 
 #[tokio::test]
 async fn protocol_tells_events_from_replies_where_the_framing_cannot() {
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let mut connection: Connection<Lines> = Connection::over(near);
-    let mut peer = RawPeer::over(far);
+    let (mut connection, mut peer) = memory::connection::<Lines>(1 << 10);
     // Before the request: no other message may be there.
     peer.send("*0\n").await;
     let server = async {
@@ -269,10 +269,8 @@ async fn protocol_tells_events_from_replies_where_the_framing_cannot() {
 
 #[tokio::test]
 async fn event_beyond_the_limit_does_not_pass_for_a_reply() {
-    let (near, far) = tokio::io::duplex(1 << 10);
     let options = ConnectOptions::new().max_reply_len(8);
-    let mut connection: Connection<Netstrings> = options.over(near).expect("good options");
-    let mut peer = RawPeer::over(far);
+    let (mut connection, mut peer) = memory::connection_with::<Netstrings>(&options, 1 << 10);
     let mut pipeline = connection.pipeline::<Starred<Netstrings>>();
     for request in ["a", "b"] {
         within(pipeline.send(request)).await.expect("there is room");

@@ -13,9 +13,7 @@ use tcs::{
 use tcs_tests::{
     RawPeer,
     client::{Prefixed, events, hears, items, told},
-    code, control, frame, patiently,
-    pipeline::{memory, memory_with},
-    start, within,
+    code, control, frame, memory, patiently, start, within,
 };
 use tokio::{
     task::yield_now,
@@ -25,7 +23,7 @@ use tokio::{
 const SECOND: Duration = Duration::from_secs(1);
 
 fn halves(options: &ConnectOptions) -> (Sender<Prefixed>, Receiver<Prefixed>, RawPeer) {
-    let (connection, peer) = memory_with(options, 64);
+    let (connection, peer) = memory::connection_with(options, 64);
     let (sender, receiver) = connection.split();
     (sender, receiver, peer)
 }
@@ -356,7 +354,7 @@ impl Contract for Greeting {
 
 #[tokio::test]
 async fn sender_waits_for_the_greeting_that_the_receiver_drops() {
-    let (connection, mut peer) = memory(64);
+    let (connection, mut peer) = memory::connection(64);
     let (mut sender, mut receiver) = connection.split::<Greeting>();
     waits(sender.send("never")).await;
     let sending = async {
@@ -373,7 +371,7 @@ async fn sender_waits_for_the_greeting_that_the_receiver_drops() {
 
 #[tokio::test]
 async fn rejection_in_place_of_the_greeting_is_told_once() {
-    let (connection, mut peer) = memory(64);
+    let (connection, mut peer) = memory::connection(64);
     let (mut sender, mut receiver) = connection.split::<Greeting>();
     peer.send(control(code::BUSY, "not now")).await;
     let error = within(receiver.receive()).await.expect_err("a rejection");

@@ -9,10 +9,10 @@ use tcs::{
 };
 use tcs_tests::{
     Heard, RawPeer,
-    channel::{self, Owned},
+    channel::{Owned, settle},
     client::{Prefixed, ask, connected, connected_with, told},
-    control, frame,
-    pipeline::{self, failure, receive, send},
+    control, frame, memory,
+    pipeline::{failure, receive, send},
     script::{Script, closes, expects, expects_end, play, receives, sends},
     within,
 };
@@ -59,17 +59,11 @@ async fn second_exchange_over_raw_is_an_error_that_says_so() {
     server.finished().await;
 }
 
-/// A connection in memory, where what was sent has arrived, and its server's end.
-fn memory() -> (Connection<LengthPrefixed>, RawPeer) {
-    let (near, far) = tokio::io::duplex(1 << 10);
-    (Connection::over(near), RawPeer::over(far))
-}
-
 #[tokio::test]
 async fn message_that_was_not_asked_for_is_no_reply() {
     let unasked = "the connection to unnamed peer is closed: the server sent an unexpected message";
     for stray in [frame(b"stray"), control(0x04, "stray")] {
-        let (mut connection, mut server) = memory();
+        let (mut connection, mut server) = memory::connection::<LengthPrefixed>(1 << 10);
         within(server.send([control(0x80, "a notice"), stray].concat())).await;
         let error = within(connection.call::<Prefixed>("x")).await;
         let error = error.expect_err("a message was there before");
@@ -93,7 +87,7 @@ async fn message_that_was_not_asked_for_is_no_reply() {
 
 #[tokio::test]
 async fn request_to_a_server_that_has_closed_is_not_sent() {
-    let (mut connection, server) = memory();
+    let (mut connection, server) = memory::connection::<LengthPrefixed>(1 << 10);
     drop(server);
     let error = within(connection.call::<Prefixed>("x")).await;
     let error = error.expect_err("nobody is there");
@@ -120,7 +114,7 @@ async fn what_is_there_before_a_channel_asks_is_no_reply() {
 #[tokio::test]
 async fn what_was_read_before_a_request_was_sent_is_no_reply_to_it() {
     const CALLERS: usize = 64;
-    let (channel, mut peer) = channel::memory(1 << 20);
+    let (channel, mut peer) = memory::channel(1 << 20);
     let request = "x".repeat(64);
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
@@ -148,7 +142,7 @@ async fn message_read_before_a_request_was_sent_is_not_its_reply() {
         ("three".to_owned(), Execution::NotSent),
         ("x".repeat(2_000), Execution::Unknown),
     ] {
-        let (mut connection, mut peer) = pipeline::memory(1 << 12);
+        let (mut connection, mut peer) = memory::connection(1 << 12);
         let mut pipeline = connection.pipeline::<Prefixed>();
         send(&mut pipeline, &["one", "two"]).await;
         within(pipeline.flush()).await;
@@ -163,7 +157,7 @@ async fn message_read_before_a_request_was_sent_is_not_its_reply() {
 
 #[tokio::test]
 async fn message_read_while_requests_are_sent_is_no_reply_to_later_ones() {
-    let (mut connection, peer) = pipeline::memory(64);
+    let (mut connection, peer) = memory::connection(64);
     let large = "x".repeat(70_000);
     let server = play(
         peer,
@@ -205,7 +199,7 @@ fn assert_lost(error: &tcs::Error) {
 
 #[tokio::test]
 async fn message_that_began_before_a_call_is_not_its_reply() {
-    let (mut connection, peer) = memory();
+    let (mut connection, peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let server = in_halves(peer, "x", &frame("stray")).await;
     let error = within(connection.call::<Prefixed>("x")).await;
     assert_lost(&error.expect_err("not its reply"));
@@ -214,7 +208,7 @@ async fn message_that_began_before_a_call_is_not_its_reply() {
 
 #[tokio::test]
 async fn message_that_began_before_a_pipeline_sends_is_not_the_reply() {
-    let (mut connection, peer) = pipeline::memory(1 << 12);
+    let (mut connection, peer) = memory::connection(1 << 12);
     // Long enough to be sent before anything is received.
     let request = "x".repeat(2_000);
     let server = in_halves(peer, &request, &frame("stray")).await;
@@ -226,9 +220,9 @@ async fn message_that_began_before_a_pipeline_sends_is_not_the_reply() {
 
 #[tokio::test]
 async fn message_that_began_before_a_channel_asks_is_not_the_reply() {
-    let (channel, peer) = channel::memory(1 << 10);
+    let (channel, peer) = memory::channel(1 << 10);
     let server = in_halves(peer, "x", &frame("stray")).await;
-    channel::settle().await;
+    settle().await;
     let error = within(channel.call::<Owned>("x")).await;
     assert_lost(&error.expect_err("not its reply"));
     server.finished().await;
@@ -236,7 +230,7 @@ async fn message_that_began_before_a_channel_asks_is_not_the_reply() {
 
 #[tokio::test]
 async fn notice_that_began_before_a_request_was_sent_harms_nothing() {
-    let (mut connection, peer) = memory();
+    let (mut connection, peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let said = [control(0x80, "a notice"), frame(b"a reply")].concat();
     let server = in_halves(peer, "x", &said).await;
     let reply = within(connection.call::<Prefixed>("x")).await;
@@ -247,14 +241,14 @@ async fn notice_that_began_before_a_request_was_sent_harms_nothing() {
 
 #[tokio::test]
 async fn message_read_while_the_last_reply_was_in_use_is_no_reply() {
-    let (mut connection, mut peer) = pipeline::memory(1 << 16);
+    let (mut connection, mut peer) = memory::connection(1 << 16);
     let server = tokio::spawn(async move {
         within(peer.receive(4)).await;
         // More than one read takes. The stray message is the last of it.
         let notices = control(0x80, "a notice").repeat(4_000);
         within(peer.send([frame(b"early"), notices, frame(b"stray")].concat())).await;
         // The client reads on, because it waits until its request is sent.
-        channel::settle().await;
+        settle().await;
         within(peer.receive(100_000)).await;
         peer
     });

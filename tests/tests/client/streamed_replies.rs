@@ -13,8 +13,8 @@ use tcs::{
 use tcs_tests::{
     RawPeer,
     client::{Prefixed, chain, hears, items, told},
-    code, control, frame, patiently,
-    pipeline::{failure, memory, memory_with, receive, send},
+    code, control, frame, memory, patiently,
+    pipeline::{failure, receive, send},
     script::{expects, play, sends},
     start, within,
 };
@@ -58,7 +58,7 @@ async fn call(connection: &mut Connection<LengthPrefixed>, request: &str) -> Str
 
 #[tokio::test]
 async fn items_are_lent_until_the_reply() {
-    let (mut connection, peer) = memory(1 << 10);
+    let (mut connection, peer) = memory::connection(1 << 10);
     let server = play(
         peer,
         [
@@ -84,7 +84,7 @@ async fn items_are_lent_until_the_reply() {
 async fn stream_that_is_cut_anywhere_ends_with_an_error() {
     let sent = [items(&["one"]), items(&["two", "three"]), frame("end")].concat();
     for cut in 0..sent.len() {
-        let (mut connection, mut peer) = memory(1 << 10);
+        let (mut connection, mut peer) = memory::connection(1 << 10);
         let mut stream = opened(&mut connection).await;
         peer.send(&sent[..cut]).await;
         drop(peer);
@@ -101,7 +101,7 @@ async fn stream_that_is_cut_anywhere_ends_with_an_error() {
 
 #[tokio::test]
 async fn error_after_some_items_is_the_error_of_the_next_one() {
-    let (mut connection, peer) = memory(1 << 10);
+    let (mut connection, peer) = memory::connection(1 << 10);
     let _server = play(
         peer,
         [
@@ -127,7 +127,7 @@ async fn error_after_some_items_is_the_error_of_the_next_one() {
 
 #[tokio::test]
 async fn reply_comes_only_after_the_items() {
-    let (mut connection, peer) = memory(1 << 10);
+    let (mut connection, peer) = memory::connection(1 << 10);
     let stream = [items(&["one", "two"]), frame("end")].concat();
     let _server = play(
         peer,
@@ -158,7 +158,7 @@ async fn stream_that_is_dropped_is_skipped_by_the_next_use() {
     let stream = [items(&["one", "two"]), items(&["three"]), frame("end")].concat();
     // From the middle of each message on, the rest comes with the next request.
     for cut in 0..=stream.len() {
-        let (mut connection, mut peer) = memory(1 << 10);
+        let (mut connection, mut peer) = memory::connection(1 << 10);
         let mut dropped = opened(&mut connection).await;
         hears(&mut peer, "go").await;
         peer.send(&stream[..cut]).await;
@@ -179,7 +179,7 @@ async fn stream_that_is_dropped_is_skipped_by_the_next_use() {
 #[tokio::test(start_paused = true)]
 async fn dropped_stream_without_end_closes_the_connection_at_the_reply_timeout() {
     let options = ConnectOptions::new().reply_timeout(10 * SECOND);
-    let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+    let (mut connection, mut peer) = memory::connection_with(&options, 1 << 10);
     drop(opened(&mut connection).await);
     let began = Instant::now();
     let server = tokio::spawn(async move {
@@ -197,7 +197,7 @@ async fn dropped_stream_without_end_closes_the_connection_at_the_reply_timeout()
 #[tokio::test(start_paused = true)]
 async fn each_item_has_the_reply_timeout_for_itself() {
     let options = ConnectOptions::new().reply_timeout(10 * SECOND);
-    let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+    let (mut connection, mut peer) = memory::connection_with(&options, 1 << 10);
     let mut stream = opened(&mut connection).await;
     for _ in 0..5 {
         next_waits(&mut stream).await;
@@ -213,7 +213,7 @@ async fn each_item_has_the_reply_timeout_for_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn deadline_is_for_the_whole_stream() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     let stream = connection.deadline(3 * SECOND).stream::<Prefixed>("go");
     let mut stream = within(stream).await.expect("it is open");
     for _ in 0..2 {
@@ -234,7 +234,7 @@ async fn deadline_is_for_the_whole_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn deadline_ends_a_stream_though_items_are_there() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     let stream = connection.deadline(SECOND).stream::<Prefixed>("go");
     let mut stream = within(stream).await.expect("it is open");
     peer.send(items(&["a", "b", "c"])).await;
@@ -257,7 +257,7 @@ async fn deadline_ends_a_stream_though_items_are_there() {
 
 #[tokio::test]
 async fn dropped_wait_loses_no_item() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     let mut stream = opened(&mut connection).await;
     let sent = [items(&["one", "two"]), frame("end")].concat();
     for byte in sent {
@@ -279,7 +279,7 @@ async fn dropped_wait_loses_no_item() {
 
 #[tokio::test]
 async fn items_are_the_error_of_an_ordinary_call_and_reach_no_other() {
-    let (mut connection, peer) = memory(1 << 10);
+    let (mut connection, peer) = memory::connection(1 << 10);
     let _server = play(
         peer,
         [
@@ -298,7 +298,7 @@ async fn items_are_the_error_of_an_ordinary_call_and_reach_no_other() {
 
 #[tokio::test]
 async fn items_are_the_error_of_one_request_of_a_pipeline() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     let mut pipeline = connection.pipeline::<Prefixed>();
     send(&mut pipeline, &["1", "2", "3"]).await;
     within(pipeline.flush()).await;
@@ -320,7 +320,7 @@ async fn items_are_the_error_of_one_request_of_a_pipeline() {
 
 #[tokio::test]
 async fn item_that_nobody_asked_for_closes_the_connection() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     peer.send(items(&["stray"])).await;
     let received = within(connection.receive::<&str, Plain>()).await;
     assert_eq!(received.expect_err("an item").kind(), ErrorKind::Broken);
@@ -329,7 +329,7 @@ async fn item_that_nobody_asked_for_closes_the_connection() {
     assert_eq!(told(&error), (ErrorKind::Broken, Execution::NotSent));
 
     // It was there before the request.
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     peer.send(items(&["stray"])).await;
     let stream = within(connection.stream::<Prefixed>("go")).await;
     let error = stream.expect_err("an item of no request");
@@ -354,7 +354,7 @@ impl Streams for Numbers {
 
 #[tokio::test]
 async fn item_that_cannot_be_read_does_not_end_the_stream() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     let stream = within(connection.stream::<Numbers>("go")).await;
     let mut stream = stream.expect("it is open");
     peer.send([items(&["1", "two", "3"]), frame("4")].concat())
@@ -374,7 +374,7 @@ async fn next_of<S: futures_core::Stream + Unpin>(stream: &mut S) -> Option<S::I
 
 #[tokio::test]
 async fn owned_items_are_a_stream() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     let mut stream = opened(&mut connection).await.owned::<String>();
     peer.send([items(&["one", "two"]), frame("end")].concat())
         .await;
@@ -490,7 +490,7 @@ async fn items_without_notices_are_received_as_messages() {
 
 #[tokio::test]
 async fn request_that_is_larger_than_the_pipe_is_sent_by_the_wait_for_an_item() {
-    let (mut connection, peer) = memory(64);
+    let (mut connection, peer) = memory::connection(64);
     let request = "x".repeat(10_000);
     let server = play(
         peer,

@@ -11,12 +11,11 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Heard, Over, Place, RawPeer,
+    Heard, Over, RawPeer,
     client::{Prefixed, Text, connected, events, hears, items, told, uploaded},
-    code, control, frame, over_each, patiently,
-    pipeline::{memory, memory_with},
+    code, control, frame, memory, over_each, patiently,
     script::{closes, expects, play, sends},
-    serve_in_memory, within,
+    serve_in_memory, start_over, within,
 };
 use tokio::{
     task::yield_now,
@@ -93,7 +92,7 @@ async fn request_is_followed_by_announced_chunks_and_their_end() {
 
 #[tokio::test]
 async fn server_gets_the_request_and_each_chunk_at_once() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let mut upload = opened(&mut connection).await;
     hears(&mut peer, "go").await;
     // The count of the announcement: none so far.
@@ -128,7 +127,7 @@ async fn chunks_are_messages_without_control_frames() {
 async fn bytes_are_the_same_however_little_the_server_reads_at_a_time() {
     let sent = uploaded("go", &["one", "", "three"]);
     for room in 1..=sent.len() {
-        let (mut connection, peer) = memory(room);
+        let (mut connection, peer) = memory::connection::<LengthPrefixed>(room);
         let server = play(peer, [expects(&sent), sends(frame("thanks"))]);
         let mut upload = opened(&mut connection).await;
         send(&mut upload, &["one", "", "three"]).await;
@@ -142,7 +141,7 @@ async fn server_that_closes_anywhere_is_an_error() {
     let sent = uploaded("go", &["one", "two"]);
     let reply = frame("thanks");
     for cut in 0..sent.len() + reply.len() {
-        let (mut connection, peer) = memory(1);
+        let (mut connection, peer) = memory::connection::<LengthPrefixed>(1);
         let read = cut.min(sent.len());
         let said = &reply[..cut - read];
         let server = play(peer, [expects(&sent[..read]), sends(said), closes()]);
@@ -166,7 +165,7 @@ async fn server_that_closes_anywhere_is_an_error() {
 async fn early_reply_ends_the_chunks_and_is_returned_by_finish() {
     let rejection = control(code::ERROR, "no room");
     for (early, reply) in [(frame("enough"), Ok("enough")), (rejection, Err("no room"))] {
-        let (mut connection, mut peer) = memory(1 << 10);
+        let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
         let mut upload = opened(&mut connection).await;
         send(&mut upload, &["one"]).await;
         assert!(!upload.is_answered());
@@ -198,7 +197,7 @@ async fn early_reply_ends_the_chunks_and_is_returned_by_finish() {
 
 #[tokio::test]
 async fn early_reply_of_a_dropped_upload_leaves_the_connection_usable() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let mut upload = opened(&mut connection).await;
     within(peer.send(frame("enough"))).await;
     send(&mut upload, &["one"]).await;
@@ -214,7 +213,7 @@ async fn early_reply_of_a_dropped_upload_leaves_the_connection_usable() {
 
 #[tokio::test]
 async fn early_reply_without_control_frames_closes_the_connection_after_it() {
-    let (mut connection, mut peer) = memory_of::<Lines>(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<Lines>(1 << 10);
     let mut upload = opened(&mut connection).await;
     send(&mut upload, &["one"]).await;
     within(peer.send("550 no\n")).await;
@@ -228,14 +227,9 @@ async fn early_reply_without_control_frames_closes_the_connection_after_it() {
     assert_eq!(within(peer.rest()).await, b"go\none\n");
 }
 
-fn memory_of<F: Framing>(room: usize) -> (Connection<F>, RawPeer) {
-    let (near, far) = tokio::io::duplex(room);
-    (Connection::over(near), RawPeer::over(far))
-}
-
 #[tokio::test]
 async fn final_rejection_is_an_error_of_send() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let mut upload = opened(&mut connection).await;
     within(peer.send(control(code::GOING_AWAY, "later"))).await;
     let error = within(upload.send("one")).await.expect_err("it is over");
@@ -252,7 +246,7 @@ async fn final_rejection_is_an_error_of_send() {
 #[tokio::test(start_paused = true)]
 async fn server_that_never_reads_ends_the_upload_at_the_reply_timeout() {
     let options = ConnectOptions::new().reply_timeout(10 * SECOND);
-    let (mut connection, _peer) = memory_with(&options, 1 << 10);
+    let (mut connection, _peer) = memory::connection_with::<LengthPrefixed>(&options, 1 << 10);
     let mut upload = opened(&mut connection).await;
     let chunk = "x".repeat(1_000);
     let began = Instant::now();
@@ -275,7 +269,7 @@ async fn server_that_never_reads_ends_the_upload_at_the_reply_timeout() {
 #[tokio::test(start_paused = true)]
 async fn reply_timeout_is_for_each_wait() {
     let options = ConnectOptions::new().reply_timeout(10 * SECOND);
-    let (mut connection, mut peer) = memory_with(&options, 1 << 10);
+    let (mut connection, mut peer) = memory::connection_with::<LengthPrefixed>(&options, 1 << 10);
     let mut upload = opened(&mut connection).await;
     let chunk = "x".repeat(70_000);
     send(&mut upload, &[&chunk]).await;
@@ -309,7 +303,7 @@ async fn while_reading<T>(peer: &mut RawPeer, client: impl Future<Output = T>) -
 
 #[tokio::test(start_paused = true)]
 async fn deadline_is_for_the_whole_upload() {
-    let (mut connection, _peer) = memory(1 << 10);
+    let (mut connection, _peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let upload = connection.deadline(3 * SECOND).upload::<Prefixed>("go");
     let mut upload = within(upload).await.expect("it is open");
     let late = (ErrorKind::TimedOut, Execution::Unknown);
@@ -326,7 +320,7 @@ async fn deadline_is_for_the_whole_upload() {
     assert_eq!(told(&error), (ErrorKind::Broken, Execution::Unknown));
     is_closed(&mut connection, "an upload was dropped before its end").await;
 
-    let (mut connection, _peer) = memory(1 << 10);
+    let (mut connection, _peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let upload = connection.deadline(3 * SECOND).upload::<Prefixed>("go");
     let upload = within(upload).await.expect("it is open");
     let began = Instant::now();
@@ -336,7 +330,7 @@ async fn deadline_is_for_the_whole_upload() {
 
 #[tokio::test]
 async fn dropped_send_sends_nothing_of_its_chunk() {
-    let (mut connection, peer) = memory(1 << 10);
+    let (mut connection, peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let mut upload = opened(&mut connection).await;
     let long = "x".repeat(70_000);
     send(&mut upload, &[&long]).await;
@@ -355,7 +349,7 @@ async fn dropped_send_sends_nothing_of_its_chunk() {
 
 #[tokio::test]
 async fn dropped_finish_leaves_the_connection_usable() {
-    let (mut connection, peer) = memory(1 << 10);
+    let (mut connection, peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let upload = opened(&mut connection).await;
     {
         let mut finishing = pin!(upload.finish());
@@ -381,7 +375,7 @@ async fn dropped_finish_leaves_the_connection_usable() {
 
 #[tokio::test]
 async fn dropped_upload_closes_the_connection_at_its_next_use() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let mut upload = opened(&mut connection).await;
     send(&mut upload, &["one"]).await;
     drop(upload);
@@ -394,7 +388,7 @@ async fn dropped_upload_closes_the_connection_at_its_next_use() {
 #[tokio::test]
 async fn chunk_that_cannot_be_sent_is_left_out() {
     let options = ConnectOptions::new().max_frame_len(8);
-    let (mut connection, peer) = memory_with(&options, 1 << 10);
+    let (mut connection, peer) = memory::connection_with::<LengthPrefixed>(&options, 1 << 10);
     let server = play(
         peer,
         [expects(uploaded("go", &["one", "two"])), sends(frame("ok"))],
@@ -407,7 +401,7 @@ async fn chunk_that_cannot_be_sent_is_left_out() {
     assert_eq!(finish(upload).await.expect("a reply"), "ok");
     server.finished().await;
 
-    let (mut connection, mut peer) = memory_of::<Lines>(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<Lines>(1 << 10);
     let mut upload = opened(&mut connection).await;
     let error = within(upload.send("two\nlines")).await.expect_err("it is");
     assert_eq!(error.kind(), ErrorKind::Request);
@@ -417,7 +411,7 @@ async fn chunk_that_cannot_be_sent_is_left_out() {
 
 #[tokio::test]
 async fn events_that_come_during_an_upload_are_kept() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let mut upload = opened(&mut connection).await;
     within(peer.send(events(&["*first"]))).await;
     send(&mut upload, &["one"]).await;
@@ -432,7 +426,7 @@ async fn events_that_come_during_an_upload_are_kept() {
 #[tokio::test]
 async fn streamed_reply_to_an_upload_is_an_error_and_reaches_no_other_call() {
     for is_early in [false, true] {
-        let (mut connection, mut peer) = memory(1 << 10);
+        let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
         let mut upload = opened(&mut connection).await;
         within(peer.send(items(&["1"]))).await;
         if is_early {
@@ -459,7 +453,7 @@ async fn streamed_reply_to_an_upload_is_an_error_and_reaches_no_other_call() {
 
 #[tokio::test]
 async fn message_that_was_there_before_an_upload_is_no_answer() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     within(peer.send(frame("stray"))).await;
     let upload = within(connection.upload::<Prefixed>("go")).await;
     let error = upload.expect_err("an answer to nothing");
@@ -468,7 +462,7 @@ async fn message_that_was_there_before_an_upload_is_no_answer() {
 
 #[tokio::test]
 async fn reply_to_an_earlier_call_is_no_answer() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection::<LengthPrefixed>(1 << 10);
     let mut calling = Box::pin(connection.call::<Prefixed>("dropped"));
     poll_fn(|cx| {
         assert!(calling.as_mut().poll(cx).is_pending());
@@ -506,8 +500,8 @@ fn is_send<F: Future + Send>(future: F) -> F {
 }
 
 async fn chunks_reach_a_function_that_waits_for_them(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Join)).await;
-    let mut connection = place.peer().await.into_connection();
+    let server = start_over(over, ConcurrentServer::new(Join)).await;
+    let mut connection = server.peer().await.into_connection();
     for (request, chunks, joined) in [
         ("a", &["b", "", "c"][..], "a|b||c."),
         ("d", &[], "d."),
@@ -523,7 +517,7 @@ async fn chunks_reach_a_function_that_waits_for_them(over: Over) {
         assert_eq!(reply.expect("a reply"), joined);
     }
     drop(connection);
-    assert_eq!(place.requests().await.served, 3);
+    assert_eq!(server.stopped().await.requests.served, 3);
 }
 
 /// Counts the bytes of its chunks.
@@ -537,8 +531,8 @@ async fn measure(_request: &str, mut more: Requests<'_, Measure>) -> Result<u64,
 }
 
 async fn ten_megabytes_arrive(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Measure)).await;
-    let mut connection = place.peer().await.into_connection();
+    let server = start_over(over, ConcurrentServer::new(Measure)).await;
+    let mut connection = server.peer().await.into_connection();
     for length in [1_000, 100_000, 1_000_000] {
         let upload = within(connection.upload::<Measure>("")).await;
         let mut upload = upload.expect("it is open");
@@ -550,12 +544,12 @@ async fn ten_megabytes_arrive(over: Over) {
         assert_eq!(sum.expect("a reply"), 10_000_000);
     }
     drop(connection);
-    assert_eq!(place.requests().await.served, 3);
+    assert_eq!(server.stopped().await.requests.served, 3);
 }
 
 async fn function_that_returns_early_is_sent_no_more(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Join)).await;
-    let mut connection = place.peer().await.into_connection();
+    let server = start_over(over, ConcurrentServer::new(Join)).await;
+    let mut connection = server.peer().await.into_connection();
     let upload = within(connection.upload::<Join>("1")).await;
     let mut upload = upload.expect("it is open");
     let mut count = 0;
@@ -571,19 +565,19 @@ async fn function_that_returns_early_is_sent_no_more(over: Over) {
     let reply = within(upload.expect("it is open").finish()).await;
     assert_eq!(reply.expect("a reply"), "next.");
     drop(connection);
-    assert_eq!(place.requests().await.served, 2);
+    assert_eq!(server.stopped().await.requests.served, 2);
 }
 
 async fn upload_that_is_dropped_is_cut_at_the_server(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Join)).await;
-    let mut connection = place.peer().await.into_connection();
+    let server = start_over(over, ConcurrentServer::new(Join)).await;
+    let mut connection = server.peer().await.into_connection();
     let upload = within(connection.upload::<Join>("a")).await;
     let mut upload = upload.expect("it is open");
     within(upload.send("b")).await.expect("it is open");
     drop(upload);
     drop(connection);
     // The function got an error instead of the end.
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!(requests.served, 0, "{requests:?}");
 }
 

@@ -10,6 +10,7 @@ use tcs_tests::{
     RawPeer,
     client::chain,
     ledger::{Balance, Entry, Reader, balance, entry},
+    memory,
     script::{closes, expects, play, sends, serve},
     within,
 };
@@ -26,16 +27,10 @@ impl Contract for Book {
     type Reply<'a> = Balance;
 }
 
-/// A client in memory, and its server's end.
-fn connected() -> (Connection<Codec<Reader>>, RawPeer) {
-    let (near, far) = tokio::io::duplex(1 << 16);
-    (Connection::over(near), RawPeer::over(far))
-}
-
 #[tokio::test]
 async fn call_returns_the_item_however_it_arrives() {
     for at in 0..12 {
-        let (mut connection, peer) = connected();
+        let (mut connection, peer) = memory::connection::<Codec<Reader>>(1 << 16);
         let reply = balance(1, 5);
         let server = play(
             peer,
@@ -58,7 +53,7 @@ async fn call_returns_the_item_however_it_arrives() {
 #[tokio::test]
 async fn each_connection_has_a_codec_of_its_own() {
     for _ in 0..2 {
-        let (mut connection, mut peer) = connected();
+        let (mut connection, mut peer) = memory::connection::<Codec<Reader>>(1 << 16);
         within(peer.send(balance(1, 7))).await;
         let greeting = within(connection.receive::<Balance, Codec<Reader>>()).await;
         assert_eq!(greeting.expect("a greeting"), Balance(7));
@@ -67,7 +62,7 @@ async fn each_connection_has_a_codec_of_its_own() {
 
 #[tokio::test]
 async fn pipeline_returns_items_in_their_order() {
-    let (mut connection, peer) = connected();
+    let (mut connection, peer) = memory::connection::<Codec<Reader>>(1 << 16);
     let steps = (1..=100).flat_map(|number| {
         let total = 2 * i64::from(number);
         [
@@ -117,9 +112,7 @@ async fn reply_of_a_dropped_call_is_skipped() {
 /// It is certain whatever the codec is for, unlike an answer to HTTP.
 #[tokio::test]
 async fn answer_that_the_server_expects_another_framing_is_no_reply() {
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let mut peer = RawPeer::over(far);
-    let mut connection: Connection<Codec<LinesCodec>> = Connection::over(near);
+    let (mut connection, mut peer) = memory::connection::<Codec<LinesCodec>>(1 << 10);
     let told = "This port expects length-prefixed frames; to use it with nc, serve it with \
                 `framing = Lines`.\n";
     within(peer.send(told)).await;
@@ -165,7 +158,7 @@ async fn function_can_make_the_request() {
 
 #[tokio::test]
 async fn request_that_cannot_be_encoded_is_not_sent() {
-    let (mut connection, peer) = connected();
+    let (mut connection, peer) = memory::connection::<Codec<Reader>>(1 << 16);
     let error = within(connection.call::<Book>(Entry::Add(0))).await;
     let error = error.expect_err("it cannot be encoded");
     assert_eq!(
@@ -185,7 +178,7 @@ async fn request_that_cannot_be_encoded_is_not_sent() {
 
 #[tokio::test]
 async fn reply_that_cannot_be_decoded_ends_the_connection() {
-    let (mut connection, peer) = connected();
+    let (mut connection, peer) = memory::connection::<Codec<Reader>>(1 << 16);
     let server = play(peer, [expects("t"), sends(balance(2, 0))]);
     let error = within(connection.call::<Book>(Entry::Total)).await;
     let error = error.expect_err("it is out of order");
@@ -207,7 +200,7 @@ async fn reply_that_cannot_be_decoded_ends_the_connection() {
 
 #[tokio::test]
 async fn half_a_reply_is_none() {
-    let (mut connection, peer) = connected();
+    let (mut connection, peer) = memory::connection::<Codec<Reader>>(1 << 16);
     let half = &balance(1, 0)[..11];
     let server = play(peer, [expects("t"), sends(half), closes()]);
     let error = within(connection.call::<Book>(Entry::Total)).await;
@@ -218,7 +211,7 @@ async fn half_a_reply_is_none() {
 
 #[tokio::test]
 async fn item_that_was_not_asked_for_is_no_reply() {
-    let (mut connection, mut peer) = connected();
+    let (mut connection, mut peer) = memory::connection::<Codec<Reader>>(1 << 16);
     within(peer.send(balance(1, 0))).await;
     let error = within(connection.call::<Book>(Entry::Total)).await;
     assert_eq!(error.expect_err("too early").kind(), ErrorKind::Broken);

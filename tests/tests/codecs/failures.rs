@@ -11,9 +11,9 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Log, Over, Place,
+    Log, Over,
     ledger::{Balance, Entry, Ledger, balance, entry},
-    over_each, said_to, within,
+    over_each, said_to, start_over, within,
 };
 use tokio_util::codec::{AnyDelimiterCodec, Decoder, Encoder, LinesCodec};
 
@@ -42,21 +42,21 @@ fn book(entry: Entry) -> Result<Balance, String> {
 
 async fn bytes_that_are_no_item_close_the_connection(over: Over) {
     let sent = [&entry(&Entry::Add(1))[..], b"x", &entry(&Entry::Add(2))].concat();
-    let (said, requests) = said_to(over, || ConcurrentServer::new(Book), &sent).await;
+    let (said, requests) = said_to(over, ConcurrentServer::new(Book), &sent).await;
     assert_eq!(said, balance(1, 1));
     assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
 async fn stream_that_ends_within_an_item_is_rejected(over: Over) {
     let sent = [&entry(&Entry::Add(1))[..], b"a\0\0"].concat();
-    let (said, requests) = said_to(over, || ConcurrentServer::new(Book), &sent).await;
+    let (said, requests) = said_to(over, ConcurrentServer::new(Book), &sent).await;
     assert_eq!(said, balance(1, 1));
     assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
 async fn reply_that_cannot_be_encoded_closes_the_connection(over: Over) {
     let sent = [1, -1, 2].map(|number| entry(&Entry::Add(number))).concat();
-    let (said, requests) = said_to(over, || ConcurrentServer::new(Book), &sent).await;
+    let (said, requests) = said_to(over, ConcurrentServer::new(Book), &sent).await;
     assert_eq!(said, balance(1, 1));
     assert_eq!((requests.served, requests.failed), (1, 1));
 }
@@ -65,7 +65,7 @@ async fn error_has_no_form_and_closes_the_connection(over: Over) {
     let (log, _logging) = Log::start();
     let sent = [Entry::Add(1), Entry::Total, Entry::Add(2)];
     let sent: Vec<u8> = sent.iter().flat_map(entry).collect();
-    let (said, requests) = said_to(over, || ConcurrentServer::new(Book), &sent).await;
+    let (said, requests) = said_to(over, ConcurrentServer::new(Book), &sent).await;
     assert_eq!(said, balance(1, 1));
     assert_eq!((requests.served, requests.failed), (1, 1));
     assert_eq!(log.with("there is no total").len(), 1);
@@ -89,7 +89,7 @@ fn in_words(rejection: &Rejection) -> Response<Balance> {
 async fn rejections_are_worded_in_items(over: Over) {
     let sent = [Entry::Total, Entry::Add(-1), Entry::Quit, Entry::Add(2)];
     let sent: Vec<u8> = sent.iter().flat_map(entry).chain(*b"x").collect();
-    let (said, requests) = said_to(over, || ConcurrentServer::new(Worded), &sent).await;
+    let (said, requests) = said_to(over, ConcurrentServer::new(Worded), &sent).await;
     let expected = [(1, 1_000), (2, 2_000), (3, 2_000), (4, 2), (5, 3_000)];
     let expected = expected.map(|(number, total)| balance(number, total));
     assert_eq!(said, expected.concat());
@@ -105,7 +105,7 @@ async fn peer_of_another_protocol_sees_no_item(over: Over) {
         b"\x16\x03\x01\x02\0",
         b"SSH-2.0-x\r\n",
     ] {
-        let (said, requests) = said_to(over, || ConcurrentServer::new(Worded), foreign).await;
+        let (said, requests) = said_to(over, ConcurrentServer::new(Worded), foreign).await;
         assert_eq!(said, b"");
         assert_eq!((requests.received, requests.rejected), (1, 1));
     }
@@ -117,8 +117,8 @@ fn repeat(line: String) -> String {
 }
 
 async fn item_beyond_the_limit_closes_the_connection(over: Over) {
-    let server = || ConcurrentServer::new(Repeat).max_frame_len(20);
     for sent in ["a\n12345678901234567890\nb\n", "a\n123456789012345678901"] {
+        let server = ConcurrentServer::new(Repeat).max_frame_len(20);
         let (said, requests) = said_to(over, server, sent.as_bytes()).await;
         assert_eq!(said, b"aa\n");
         assert_eq!((requests.served, requests.rejected), (1, 1));
@@ -126,7 +126,7 @@ async fn item_beyond_the_limit_closes_the_connection(over: Over) {
 }
 
 async fn reply_beyond_the_limit_closes_the_connection(over: Over) {
-    let server = || ConcurrentServer::new(Repeat).max_frame_len(20);
+    let server = ConcurrentServer::new(Repeat).max_frame_len(20);
     let (said, requests) = said_to(over, server, b"a\n1234567890\nb\n").await;
     assert_eq!(said, b"aa\n");
     assert_eq!((requests.served, requests.failed), (1, 1));
@@ -164,7 +164,7 @@ fn echo(byte: u8) -> u8 {
 
 async fn codec_that_panics_ends_its_connection_only(over: Over) {
     for sent in ["ad", "aea"] {
-        let (said, requests) = said_to(over, || ConcurrentServer::new(Echo), sent.as_bytes()).await;
+        let (said, requests) = said_to(over, ConcurrentServer::new(Echo), sent.as_bytes()).await;
         assert_eq!(said, b"halfa");
         assert_eq!(requests.served, 1);
     }
@@ -196,7 +196,7 @@ impl ServerProtocol for Two {
 }
 
 async fn protocol_by_hand_with_two_codecs_rejects_everything(over: Over) {
-    let server = || ConcurrentServer::new(std::sync::Arc::new(Two));
+    let server = ConcurrentServer::new(std::sync::Arc::new(Two));
     let (said, requests) = said_to(over, server, b"a\nb\n").await;
     assert_eq!(said, b"");
     assert_eq!((requests.received, requests.rejected), (1, 1));
@@ -204,11 +204,11 @@ async fn protocol_by_hand_with_two_codecs_rejects_everything(over: Over) {
 
 async fn started_item_has_a_limit(over: Over) {
     let limit = Duration::from_millis(50);
-    let server = move || ConcurrentServer::new(Worded).frame_timeout(limit);
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let server = ConcurrentServer::new(Worded).frame_timeout(limit);
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     within(peer.send(b"a\0\0")).await;
     assert_eq!(within(peer.rest()).await, balance(1, 3_000));
     drop(peer);
-    assert_eq!(place.requests().await.rejected, 1);
+    assert_eq!(server.stopped().await.requests.rejected, 1);
 }

@@ -11,9 +11,9 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Over, Place,
+    Over,
     ledger::{Balance, Entry, Ledger, balance, entry},
-    over_each, within,
+    over_each, start_over, within,
 };
 use tokio_util::codec::{
     AnyDelimiterCodec, BytesCodec, Decoder, Encoder, LengthDelimitedCodec, LinesCodec,
@@ -40,14 +40,14 @@ fn shout(line: String) -> String {
 }
 
 async fn lines_are_text_that_is_owned(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Shout)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Shout)).await;
+    let mut peer = server.peer().await;
     within(peer.send("ann\nbo")).await;
     assert_eq!(within(peer.receive(4)).await, b"ANN\n");
     within(peer.send("b\r\n\n")).await;
     assert_eq!(within(peer.receive(5)).await, b"BOB\n\n");
     drop(peer);
-    assert_eq!(place.requests().await.served, 3);
+    assert_eq!(server.stopped().await.requests.served, 3);
 }
 
 #[server_protocol(framing = Codec<LengthDelimitedCodec>, format = Codec<LengthDelimitedCodec>)]
@@ -57,14 +57,14 @@ fn reverse(mut bytes: BytesMut) -> Bytes {
 }
 
 async fn prefixed_frames_are_bytes(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Reverse)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Reverse)).await;
+    let mut peer = server.peer().await;
     within(peer.send(b"\0\0\0\x03abc\0\0\0\0\0\0\0\x02")).await;
     assert_eq!(within(peer.receive(11)).await, b"\0\0\0\x03cba\0\0\0\0");
     within(peer.send(b"de")).await;
     assert_eq!(within(peer.receive(6)).await, b"\0\0\0\x02ed");
     drop(peer);
-    assert_eq!(place.requests().await.served, 3);
+    assert_eq!(server.stopped().await.requests.served, 3);
 }
 
 #[server_protocol(Oracle, framing = Codec<AnyDelimiterCodec>, format = Codec<AnyDelimiterCodec>)]
@@ -82,15 +82,12 @@ async fn delimited_frames_may_be_answered_by_what_is_borrowed(over: Over) {
             (b"two".to_vec(), "2".to_owned()),
         ]
     };
-    let mut place = Place::new(over, move || {
-        ConcurrentServer::new(Oracle { known: known() })
-    })
-    .await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Oracle { known: known() })).await;
+    let mut peer = server.peer().await;
     within(peer.send("one,two;")).await;
     assert_eq!(within(peer.receive(4)).await, b"1,2,");
     drop(peer);
-    assert_eq!(place.requests().await.served, 2);
+    assert_eq!(server.stopped().await.requests.served, 2);
 }
 
 #[server_protocol(framing = Codec<BytesCodec>, format = Codec<BytesCodec>)]
@@ -99,14 +96,14 @@ fn echo(chunk: BytesMut) -> Bytes {
 }
 
 async fn chunks_are_whatever_arrives(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Echo)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Echo)).await;
+    let mut peer = server.peer().await;
     for chunk in [&b"a"[..], b"\0\xff", b"ccc"] {
         within(peer.send(chunk)).await;
         assert_eq!(within(peer.receive(chunk.len())).await, chunk);
     }
     drop(peer);
-    assert_eq!(place.requests().await.served, 3);
+    assert_eq!(server.stopped().await.requests.served, 3);
 }
 
 /// Makes an item of each byte, and takes all bytes with the first.
@@ -138,12 +135,12 @@ fn next(byte: u8) -> u8 {
 }
 
 async fn items_need_no_bytes_of_their_own(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Next)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Next)).await;
+    let mut peer = server.peer().await;
     within(peer.send("HAL")).await;
     assert_eq!(within(peer.receive(3)).await, b"IBM");
     drop(peer);
-    assert_eq!(place.requests().await.served, 3);
+    assert_eq!(server.stopped().await.requests.served, 3);
 }
 
 #[server_protocol(framing = Codec<Ledger>, format = Codec<Ledger>)]
@@ -157,8 +154,8 @@ fn book(entry: Entry, #[session] total: &mut i64) -> Response<Balance> {
 }
 
 async fn each_connection_has_a_codec_of_its_own(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Book)).await;
-    let mut peers = [place.peer().await, place.peer().await];
+    let server = start_over(over, ConcurrentServer::new(Book)).await;
+    let mut peers = [server.peer().await, server.peer().await];
     for (number, total) in [(1, 5), (2, 10), (3, 15)] {
         for peer in &mut peers {
             within(peer.send(entry(&Entry::Add(5)))).await;
@@ -169,17 +166,17 @@ async fn each_connection_has_a_codec_of_its_own(over: Over) {
     within(peer.send(entry(&Entry::Quit))).await;
     assert_eq!(within(peer.rest()).await, balance(4, 15));
     drop((peer, other));
-    assert_eq!(place.requests().await.served, 7);
+    assert_eq!(server.stopped().await.requests.served, 7);
 }
 
 async fn stream_can_be_cut_anywhere(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Book)).await;
+    let server = start_over(over, ConcurrentServer::new(Book)).await;
     let entries = [Entry::Add(1), Entry::Total, Entry::Add(2), Entry::Quit];
     let stream: Vec<u8> = entries.iter().flat_map(entry).collect();
     let expected = [(1, 1), (2, 1), (3, 3), (4, 3)].map(|(number, total)| balance(number, total));
     for at in 0..=stream.len() {
         let (before, behind) = stream.split_at(at);
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         within(peer.send(before)).await;
         // What is complete is answered before the rest arrives, so the stream is cut here.
         let complete = match at {
@@ -195,12 +192,12 @@ async fn stream_can_be_cut_anywhere(over: Over) {
         assert_eq!(within(peer.rest()).await, expected[complete..].concat());
     }
     let count = u64::try_from(stream.len()).expect("64 bits") + 1;
-    assert_eq!(place.requests().await.served, 4 * count);
+    assert_eq!(server.stopped().await.requests.served, 4 * count);
 }
 
 async fn many_requests_can_arrive_at_once(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Shout)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Shout)).await;
+    let mut peer = server.peer().await;
     let lines = 20_000;
     let mut received = Vec::new();
     for chunk in "abc\n".repeat(lines).as_bytes().chunks(10_001) {
@@ -211,17 +208,17 @@ async fn many_requests_can_arrive_at_once(over: Over) {
     received.extend(within(peer.receive(4 * lines - received.len())).await);
     assert_eq!(received, "ABC\n".repeat(lines).as_bytes());
     drop(peer);
-    assert_eq!(place.requests().await.served, 20_000);
+    assert_eq!(server.stopped().await.requests.served, 20_000);
 }
 
 async fn last_line_needs_no_end_if_the_codec_says_so(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Shout)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Shout)).await;
+    let mut peer = server.peer().await;
     within(peer.send("a\nb")).await;
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"A\nB\n");
     drop(peer);
-    assert_eq!(place.requests().await.served, 2);
+    assert_eq!(server.stopped().await.requests.served, 2);
 }
 
 #[server_protocol(
@@ -236,13 +233,13 @@ fn welcome(entry: Entry, #[session] total: &mut i64) -> External<Balance> {
 }
 
 async fn greeting_passes_through_the_codec(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Welcome)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Welcome)).await;
+    let mut peer = server.peer().await;
     assert_eq!(within(peer.receive(12)).await, balance(1, 7));
     within(peer.send(entry(&Entry::Add(3)))).await;
     assert_eq!(within(peer.receive(12)).await, balance(2, 10));
     drop(peer);
-    assert_eq!(place.requests().await.served, 1);
+    assert_eq!(server.stopped().await.requests.served, 1);
 }
 
 #[server_protocol(framing = Codec<Ledger>, format = Codec<Ledger>)]
@@ -265,22 +262,19 @@ fn block(entry: Entry) -> Response<Balance> {
 }
 
 async fn functions_that_wait_and_block_have_codecs_too(over: Over) {
-    async fn check<P: ServerProtocol>(
-        over: Over,
-        make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
-    ) {
-        let mut place = Place::new(over, make).await;
-        let mut peer = place.peer().await;
+    async fn check(over: Over, protocol: impl ServerProtocol) {
+        let server = start_over(over, ConcurrentServer::new(protocol)).await;
+        let mut peer = server.peer().await;
         let entries = [Entry::Add(1), Entry::Total, Entry::Add(2), Entry::Quit];
         let stream: Vec<u8> = entries.iter().flat_map(entry).collect();
         within(peer.send(stream)).await;
         let said = within(peer.rest()).await;
         assert_eq!(said, [balance(1, 1), balance(2, 2), balance(3, 0)].concat());
         drop(peer);
-        assert_eq!(place.requests().await.served, 4);
+        assert_eq!(server.stopped().await.requests.served, 4);
     }
-    check(over, || ConcurrentServer::new(Wait)).await;
-    check(over, || ConcurrentServer::new(Block)).await;
+    check(over, Wait).await;
+    check(over, Block).await;
 }
 
 /// A protocol by hand, whose lines have a length of its own.
@@ -311,11 +305,11 @@ impl ServerProtocol for Short {
 }
 
 async fn codec_can_be_chosen_by_the_protocol(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Short { length: 3 })).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Short { length: 3 })).await;
+    let mut peer = server.peer().await;
     within(peer.send("abc\n\nabcd\n")).await;
     assert_eq!(within(peer.rest()).await, b"ok\nempty\n");
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (2, 1));
 }

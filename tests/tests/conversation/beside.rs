@@ -11,9 +11,9 @@ use tcs::{
     transport::{Handshake, Stream},
 };
 use tcs_tests::{
-    Heard, Listening, Over, RawPeer, code, control, ended_in_time, frame,
+    Heard, Over, RawPeer, code, control, ended_in_time, frame,
     ids::{control_of, kind::DEADLINE, message_of, receive_frame},
-    patiently, serve_in_memory, within,
+    patiently, serve_in_memory, start_over, within,
 };
 use tokio::{
     task::JoinHandle,
@@ -61,7 +61,7 @@ fn chunks(count: u32) -> Vec<u8> {
 async fn frame_that_arrived_in_time_is_served_also_while_the_server_drains() {
     let gates = Gates::default();
     let server = ConcurrentServer::new(Ordered::new(gates.clone())).frame_timeout(LIMIT);
-    let server = Listening::start(Over::Memory, server).await;
+    let server = start_over(Over::Memory, server).await;
     let mut peer = server.peer().await;
     patiently(peer.send([frame("a"), b"\0\0".to_vec()].concat())).await;
     gates.reached(&["a"]).await;
@@ -135,7 +135,7 @@ async fn memory_of_a_frame_that_does_not_complete_is_free_while_functions_run() 
     const LENGTH: usize = 3 * MIB / 2;
     let gates = Gates::default();
     let server = ConcurrentServer::new(Identified::new(gates.clone())).memory_budget(2 * MIB);
-    let server = Listening::start(Over::Memory, server).await;
+    let server = start_over(Over::Memory, server).await;
     let mut slow = server.peer().await;
     patiently(slow.send(message_of(1, "a"))).await;
     gates.reached(&["a"]).await;

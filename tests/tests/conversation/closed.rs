@@ -21,7 +21,7 @@ async fn watch(text: &str, #[state] gate: &Gate, closed: Closed<'_>) -> String {
 #[tokio::test]
 async fn function_learns_that_its_peer_has_closed() {
     for over in [Over::Tcp, Over::Memory] {
-        let make = || ConcurrentServer::new(Watch::new(gate()));
+        let make = ConcurrentServer::new(Watch::new(gate()));
         let (said, requests) = said_to(over, make, b"a\nb\n").await;
         assert_eq!(
             said.escape_ascii().to_string(),

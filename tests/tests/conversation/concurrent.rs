@@ -18,14 +18,13 @@ use tcs::{
     server::Report,
 };
 use tcs_tests::{
-    Act, Gate, Heard, Kind, Listening, Over, RawPeer, code, control, each_kind, ended_in_time,
-    gate,
+    Act, Gate, Heard, Kind, Over, RawPeer, code, control, each_kind, ended_in_time, gate,
     ids::{
         control_of,
         kind::{CANCEL, CANCELLED},
         message_of, receive_frame,
     },
-    patiently, serve_in_memory, within,
+    patiently, serve_in_memory, start, start_over, within,
 };
 use tokio::{
     task::JoinHandle,
@@ -213,7 +212,7 @@ async fn replies_have_the_order_of_the_requests<K: Kind>(over: Over) {
 
 async fn keep_the_order<K: Kind, F: Wire>(over: Over) {
     let gates = Gates::default();
-    let server = Listening::start(over, gates.server::<K, F, true>()).await;
+    let server = start_over(over, gates.server::<K, F, true>()).await;
     let mut peer = server.peer().await;
     peer.send(messages::<F>(&["wait a", "wait b", "now c", "wait d"]))
         .await;
@@ -235,7 +234,7 @@ async fn replies_without_an_order_come_as_they_are_ready<K: Kind>(over: Over) {
 
 async fn come_as_they_are_ready<K: Kind, F: Wire>(over: Over) {
     let gates = Gates::default();
-    let server = Listening::start(over, gates.server::<K, F, false>()).await;
+    let server = start_over(over, gates.server::<K, F, false>()).await;
     let mut peer = server.peer().await;
     peer.send(messages::<F>(&["wait a", "now b", "wait c"]))
         .await;
@@ -260,14 +259,14 @@ async fn come_as_they_are_ready<K: Kind, F: Wire>(over: Over) {
 
 async fn requests_share_the_session<K: Kind>(over: Over) {
     let gates = Gates::default();
-    let server = Listening::start(over, gates.server::<K, Lines, true>()).await;
+    let server = start_over(over, gates.server::<K, Lines, true>()).await;
     let mut peer = server.peer().await;
     expect(&mut peer, b"now a\nnow b\ncount\n", b"a\nb\nthree\n").await;
 }
 
 async fn drain_waits_for_all_in_flight<K: Kind>(over: Over) {
     let gates = Gates::default();
-    let server = Listening::start(over, gates.server::<K, LengthPrefixed, true>()).await;
+    let server = start_over(over, gates.server::<K, LengthPrefixed, true>()).await;
     let mut peer = server.peer().await;
     peer.send(messages::<LengthPrefixed>(&["wait a", "wait b"]))
         .await;
@@ -286,7 +285,7 @@ async fn abort_drops_all_in_flight<K: Kind>(over: Over) {
     let gates = Gates::default();
     let server = gates.server::<K, LengthPrefixed, false>();
     let server = server.drain_timeout(Duration::ZERO);
-    let server = Listening::start(over, server).await;
+    let server = start_over(over, server).await;
     let mut peer = server.peer().await;
     peer.send(messages::<LengthPrefixed>(&["wait a", "wait b"]))
         .await;
@@ -714,7 +713,7 @@ async fn cut_request_is_reported_after_the_replies<K: Kind>() {
 
 async fn functions_of_a_reset_connection_are_dropped<K: Kind>() {
     let gates = Gates::default();
-    let server = Listening::start(Over::Tcp, gates.server::<K, Lines, true>()).await;
+    let server = start(gates.server::<K, Lines, true>()).await;
     let mut peer = server.peer().await;
     peer.send(b"wait a\nwait b\n").await;
     gates.reached(&["a", "b"]).await;

@@ -15,8 +15,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Kind, Listening, Over, SyncFn, control, each_kind, ended_between, frame, patiently,
-    serve_in_memory, within,
+    Kind, Over, SyncFn, control, each_kind, ended_between, frame, patiently, serve_in_memory,
+    start_over, within,
 };
 use tokio::{
     spawn,
@@ -154,7 +154,7 @@ async fn half_of_a_large_group_may_die() {
     const HALF: usize = 500;
     let shared = shared();
     let server = shared.server::<SyncFn, Lines>().max_connections(4 * HALF);
-    let server = Listening::start(Over::Memory, server).await;
+    let server = start_over(Over::Memory, server).await;
     let mut peers = Vec::new();
     for _ in 0..2 * HALF {
         let mut peer = server.peer().await;
@@ -196,7 +196,7 @@ async fn drain_sends_all_events_of_a_peer_that_begins_to_read() {
     const EVENTS: usize = 400;
     let shared = shared();
     let server = shared.server::<SyncFn, LengthPrefixed>();
-    let server = Listening::start(Over::Memory, server.max_push_queue(1 << 20)).await;
+    let server = start_over(Over::Memory, server.max_push_queue(1 << 20)).await;
     let mut peer = server.peer().await;
     expect(&mut peer, &frame("join"), &frame("true")).await;
     // More than the pipe and the write buffer have room for.

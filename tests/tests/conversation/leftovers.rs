@@ -204,7 +204,7 @@ async fn large_chunks_stay_within_the_memory_budget() {
     let server = ConcurrentServer::new(Upload)
         .max_frame_len(4 * mib)
         .memory_budget(4 * mib);
-    let server = tcs_tests::Listening::start(tcs_tests::Over::Memory, server).await;
+    let server = tcs_tests::start_over(tcs_tests::Over::Memory, server).await;
     let (begin, chunk) = ([frame("a"), chunks(1)].concat(), frame(vec![b'x'; 3 * mib]));
     let (most, rest) = chunk.split_at(chunk.len() - 1);
     let mut first = server.peer().await;

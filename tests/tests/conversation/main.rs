@@ -17,6 +17,7 @@ mod matrix;
 mod multiplexed;
 mod pushes;
 mod requests;
+mod sequential_ids;
 mod streams;
 mod unsendable;
 mod upgrade;

@@ -20,7 +20,8 @@ use tcs::{
     server::Report,
 };
 use tcs_tests::{
-    Act, Gate, Kind, Listening, Over, RawPeer, ReadyFn, SyncFn, WaitingFn, each_kind, gate, within,
+    Act, Gate, Kind, Over, RawPeer, ReadyFn, Running, SyncFn, WaitingFn, each_kind, gate,
+    start_over, within,
 };
 use tokio::io::{copy, split};
 
@@ -242,17 +243,17 @@ impl<C: Case> ServerProtocol for All<C> {
 }
 
 impl Shared {
-    async fn start<C: Case>(&self, over: Over) -> Listening {
+    async fn start<C: Case>(&self, over: Over) -> Running {
         let protocol = All::<C> {
             shared: self.clone(),
             gate: gate(),
             case: PhantomData,
         };
-        Listening::start(over, ConcurrentServer::new(protocol)).await
+        start_over(over, ConcurrentServer::new(protocol)).await
     }
 
     /// Stops the server. Fails unless all that it had is gone, and the numbers of events add up.
-    async fn stop(self, server: Listening) -> Report {
+    async fn stop(self, server: Running) -> Report {
         server.handle().stop();
         let report = within(server.finished()).await;
         assert_eq!((report.requests.in_flight, report.connections.open), (0, 0));

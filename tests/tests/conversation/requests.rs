@@ -10,8 +10,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Gate, Heard, Over, Place, code, control, ended_in_time, frame, gate, over_each, patiently,
-    serve_in_memory, within,
+    Gate, Heard, Over, code, control, ended_in_time, frame, gate, over_each, patiently,
+    serve_in_memory, start_over, within,
 };
 use tokio::{io::AsyncWriteExt as _, time::Instant};
 
@@ -72,8 +72,8 @@ fn protocol() -> Join {
 }
 
 async fn chunks_of_a_request_are_received_until_their_end(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(protocol())).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(protocol())).await;
+    let mut peer = server.peer().await;
     let sent = [
         with_chunks("a", &["b", "", "c"]),
         with_chunks("d", &[]),
@@ -98,7 +98,7 @@ async fn chunks_of_a_request_are_received_until_their_end(over: Over) {
     assert_eq!(within(peer.hear()).await, Heard::message("i."));
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.received), (4, 4));
 }
 
@@ -290,8 +290,8 @@ async fn measure(_request: &str, mut more: Requests<'_, Measure>) -> Result<u64,
 }
 
 async fn ten_megabytes_pass(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Measure)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Measure)).await;
+    let mut peer = server.peer().await;
     within(peer.send(frame("go"))).await;
     let part = [chunks(10), frame(vec![b'x'; 10_000]).repeat(10)].concat();
     for _ in 0..100 {
@@ -301,7 +301,7 @@ async fn ten_megabytes_pass(over: Over) {
     assert_eq!(within(peer.hear()).await, Heard::message("10000000"));
     assert_eq!(within(peer.hear()).await, Heard::message("3"));
     drop(peer);
-    assert_eq!(place.requests().await.served, 2);
+    assert_eq!(server.stopped().await.requests.served, 2);
 }
 
 /// A part of SMTP: the lines of a mail end with a dot.

@@ -16,8 +16,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Gate, Heard, Kind, Listening, Over, RawPeer, ReadyFn, WaitingFn, code, control, each_kind,
-    ended_in_time, frame, gate, patiently, serve_in_memory, within,
+    Act, Gate, Heard, Kind, Over, RawPeer, ReadyFn, WaitingFn, code, control, each_kind,
+    ended_in_time, frame, gate, patiently, serve_in_memory, start, start_over, within,
 };
 use tokio::{
     join,
@@ -125,7 +125,7 @@ async fn items_come_before_the_reply<K: Kind>(over: Over) {
 
 async fn come_before<K: Kind, F: Wire>(over: Over) {
     let server = ConcurrentServer::new(Counter::<K, F>::new());
-    let server = Listening::start(over, server).await;
+    let server = start_over(over, server).await;
     let mut peer = server.peer().await;
     // Pipelined, so that items and replies keep the order of the requests.
     let requests = ["3", "0", "1"].map(F::message).concat();
@@ -145,7 +145,7 @@ async fn come_before<K: Kind, F: Wire>(over: Over) {
 
 async fn error_after_some_items_ends_the_stream<K: Kind>(over: Over) {
     let server = ConcurrentServer::new(Counter::<K, LengthPrefixed>::new());
-    let server = Listening::start(over, server).await;
+    let server = start_over(over, server).await;
     let mut peer = server.peer().await;
     peer.send(LengthPrefixed::message("2 fail")).await;
     hear(&mut peer, &LengthPrefixed::items(&["1", "2"])).await;
@@ -291,7 +291,7 @@ async fn function_is_dropped_when_its_peer_leaves() {
 async fn drain_waits_for_the_end_of_a_stream() {
     let counter = Counter::<ReadyFn, Lines>::new();
     let gate = counter.gate.clone();
-    let server = Listening::start(Over::Tcp, ConcurrentServer::new(counter)).await;
+    let server = start(ConcurrentServer::new(counter)).await;
     let mut peer = server.peer().await;
     peer.send(b"2 wait\n").await;
     within(gate.reached()).await;

@@ -10,7 +10,7 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Gate, Listening, Log, Over, Place, gate, over_each, patiently, serve_in_memory, start, within,
+    Gate, Log, Over, gate, over_each, patiently, serve_in_memory, start, start_over, within,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional, duplex},
@@ -93,9 +93,9 @@ fn protocol() -> (Door, Gate) {
 }
 
 async fn unread_bytes_come_first_and_then_the_stream(over: Over) {
-    let server = || ConcurrentServer::new(protocol().0);
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let server = ConcurrentServer::new(protocol().0);
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     within(peer.send("one\necho\nbehind\n\0")).await;
     let said = b"ok 1\nok 2\nAnn echo 2\nbehind\n\0";
     assert_eq!(within(peer.receive(said.len())).await, said);
@@ -106,32 +106,32 @@ async fn unread_bytes_come_first_and_then_the_stream(over: Over) {
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"");
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.received), (2, 2));
 }
 
 async fn peer_that_leaves_at_once_ends_the_function(over: Over) {
-    let server = || ConcurrentServer::new(protocol().0);
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let server = ConcurrentServer::new(protocol().0);
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     within(peer.send("one\necho\n")).await;
     assert_eq!(within(peer.receive(5)).await, b"ok 1\n");
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     // Whether the reply is taken is a matter of the transport.
     assert_eq!(requests.received, 2);
     assert_eq!(requests.in_flight, 0);
 }
 
 async fn what_is_written_last_arrives_before_the_end(over: Over) {
-    let server = || ConcurrentServer::new(protocol().0);
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let server = ConcurrentServer::new(protocol().0);
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     // What is not read must not reset the connection.
     within(peer.send(["bye\n", &"x".repeat(50_000)].concat())).await;
     assert_eq!(within(peer.rest()).await, b"ok 1\nbye");
     drop(peer);
-    assert_eq!(place.requests().await.served, 1);
+    assert_eq!(server.stopped().await.requests.served, 1);
 }
 
 #[tokio::test]
@@ -220,7 +220,7 @@ async fn drain_waits_for_the_function_and_then_drops_it() {
         let (door, gate) = protocol();
         let drain = Duration::from_mins(1);
         let server = ConcurrentServer::new(door).drain_timeout(drain);
-        let server = Listening::start(Over::Memory, server).await;
+        let server = start_over(Over::Memory, server).await;
         let mut peer = server.peer().await;
         patiently(peer.send(request)).await;
         patiently(gate.reached()).await;

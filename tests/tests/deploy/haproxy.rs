@@ -7,7 +7,7 @@ use std::{
 };
 
 use tcs_tests::{
-    Heard, RawPeer,
+    Heard, RawPeer, own_addrs,
     process::{Finished, Process, example_path, is_missing},
     scratch_path, start, tls, within,
 };
@@ -15,7 +15,6 @@ use tokio::{net::TcpStream, process::Command};
 
 use crate::{
     load::{Load, executed_once},
-    own_addrs::own_addrs,
     pages::blocks,
     proxy,
 };

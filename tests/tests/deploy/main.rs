@@ -8,7 +8,6 @@ mod haproxy;
 mod keepalive;
 mod load;
 mod names;
-mod own_addrs;
 mod pages;
 mod proxy;
 mod reuse_port;

@@ -8,13 +8,13 @@ use std::{
 };
 
 use tcs_tests::{
-    Heard, RawPeer, code, frame,
+    Heard, RawPeer, code, frame, own_addrs,
     process::{Process, connect, example_path, is_missing},
     scratch_path, within,
 };
 use tokio::net::UnixDatagram;
 
-use crate::{own_addrs::own_addrs, stdio};
+use crate::stdio;
 
 async fn next(notifications: &UnixDatagram) -> String {
     let mut message = vec![0; 1024];
@@ -26,11 +26,11 @@ async fn next(notifications: &UnixDatagram) -> String {
 #[tokio::test]
 async fn sockets_of_systemd_are_served_and_systemd_is_told() {
     // The program of `docs/deploy.md`.
-    is_served(&[env!("CARGO_BIN_EXE_greet").as_ref()]).await;
-    is_served(&[example_path("upgrade").as_ref(), "worker".as_ref()]).await;
+    sockets_are_served(&[env!("CARGO_BIN_EXE_greet").as_ref()]).await;
+    sockets_are_served(&[example_path("upgrade").as_ref(), "worker".as_ref()]).await;
 }
 
-async fn is_served(program: &[&OsStr]) {
+async fn sockets_are_served(program: &[&OsStr]) {
     const TOOL: &str = "systemd-socket-activate";
     if is_missing(TOOL) {
         return;

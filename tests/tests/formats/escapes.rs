@@ -18,7 +18,7 @@ use tcs_tests::{
     client::{connected, events, items, uploaded},
     frame,
     ids::{message_of, receive_frame},
-    pipeline::memory,
+    memory,
     script::{expects, sends, serve},
     start, within,
 };
@@ -298,7 +298,7 @@ fn texts() -> impl Iterator<Item = (&'static str, String)> {
 
 #[tokio::test]
 async fn items_and_events_with_escapes_are_borrowed() {
-    let (mut connection, mut peer) = memory(1 << 10);
+    let (mut connection, mut peer) = memory::connection(1 << 10);
     for (escaped, text) in texts() {
         within(peer.send(events(&[escaped]))).await;
         let event = within(connection.next_event::<Spoken>()).await;

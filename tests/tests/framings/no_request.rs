@@ -10,7 +10,7 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Gate, Kind, Listening, Over, SyncFn, each_kind, frame, gate, serve_in_memory, within,
+    Act, Gate, Kind, Over, SyncFn, each_kind, frame, gate, serve_in_memory, start_over, within,
 };
 
 each_kind!(function_is_called_once_when_a_peer_connects);
@@ -63,7 +63,7 @@ async fn function_is_called_once_when_a_peer_connects<K: Kind>() {
         for most in [None, Some(7)] {
             let server = ConcurrentServer::new(Tell::<K>::new(|| Act::Return(Ok("now"))));
             let server = server.max_requests_per_connection(most);
-            let server = Listening::start(over, server).await;
+            let server = start_over(over, server).await;
             let mut peer = server.peer().await;
             assert_eq!(within(peer.rest()).await, b"now\n", "{over:?}");
             drop(peer);
@@ -77,7 +77,7 @@ async fn function_is_called_once_when_a_peer_connects<K: Kind>() {
 async fn what_the_peer_sends_is_dropped<K: Kind>(over: Over) {
     let protocol = Tell::<K>::new(|| Act::Wait(Ok("now")));
     let gate = protocol.gate.clone();
-    let server = Listening::start(over, ConcurrentServer::new(protocol)).await;
+    let server = start_over(over, ConcurrentServer::new(protocol)).await;
     let mut peer = within(server.peer()).await;
     gate.reached().await;
     // It looks like another protocol, like two requests, and is more than what is read ahead.
@@ -149,7 +149,7 @@ async fn chargen(_: NoRequest, mut out: Replies<'_, Chargen>) -> Result<(), Stri
 #[tokio::test]
 async fn endless_reply_ends_with_its_peer() {
     for over in [Over::Tcp, Over::Memory] {
-        let server = Listening::start(over, ConcurrentServer::new(Chargen)).await;
+        let server = start_over(over, ConcurrentServer::new(Chargen)).await;
         let mut peer = server.peer().await;
         for start in [' ', '!', '"'] {
             let line = within(peer.receive(74)).await;

@@ -13,7 +13,7 @@ use tcs::{
     ConcurrentServer, ErrorKind, Execution, blocking, client::ChannelOptions, format::Json,
     framing::LengthPrefixed, server_protocol, transport::memory,
 };
-use tcs_tests::{Running, start, threads::joined, within};
+use tcs_tests::{LIMIT, Running, start, threads::joined, within};
 use tokio::{
     io::{copy_bidirectional, duplex},
     sync::Notify,
@@ -55,8 +55,6 @@ async fn serve() -> Running {
     ))))
     .await
 }
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn arguments_are_converted() {

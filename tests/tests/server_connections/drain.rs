@@ -10,8 +10,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Gate, Heard, Kind, RawPeer, Running, adds_up, code, control, each_kind, frame, gate, start,
-    tester_of, within,
+    Gate, Heard, Kind, RawPeer, Running, adds_up, code, control, each_kind, frame, gate, own_ip,
+    start, tester_of, within,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -47,7 +47,7 @@ each_kind!(
 
 async fn server<K: Kind>(gate: &Gate) -> Running {
     let tester = tester_of::<K, LengthPrefixed>(gate);
-    start(ConcurrentServer::new(tester)).await
+    start(ConcurrentServer::new(tester).host(own_ip().to_string())).await
 }
 
 /// Waits until the listener is closed.
@@ -383,21 +383,13 @@ async fn future_stops_a_server<K: Kind>() {
 
 async fn dropped_server_cuts_its_connections<K: Kind>() {
     let tester = tester_of::<K, LengthPrefixed>(&gate());
-    let bound = ConcurrentServer::new(tester)
-        .port(0)
-        .bind()
-        .await
-        .expect("a port");
-    let addr = bound.local_addr();
-    let listening = tokio::spawn(bound.listen());
-    let mut peer = RawPeer::connect(addr).await;
+    let server = start(ConcurrentServer::new(tester).host(own_ip().to_string())).await;
+    let mut peer = server.peer().await;
     within(peer.ask("hello")).await;
-    listening.abort();
+    server.drop_future();
     assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
-    let error = TcpStream::connect(addr)
-        .await
-        .expect_err("the listener is closed");
+    let error = server.try_peer().await.expect_err("the listener is closed");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 

@@ -19,8 +19,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Gate, Heard, Kind, LONG, Listening, Over, RawPeer, code, each_kind, ended_between,
-    ended_in_time, frame, gate, over_each, patiently, serve_in_memory, within,
+    Act, Gate, Heard, Kind, LONG, Over, RawPeer, Running, code, each_kind, ended_between,
+    ended_in_time, frame, gate, over_each, patiently, serve_in_memory, start, start_over, within,
 };
 use tokio::time::{Instant, timeout};
 
@@ -106,7 +106,7 @@ impl<F: Future> Future for Alone<F> {
 }
 
 /// Connects a peer whose function waits in this way.
-async fn waits(server: &Listening, gate: &Gate, way: &str) -> RawPeer {
+async fn waits(server: &Running, gate: &Gate, way: &str) -> RawPeer {
     let mut peer = within(server.peer()).await;
     within(peer.send(frame(way))).await;
     within(gate.reached()).await;
@@ -115,7 +115,7 @@ async fn waits(server: &Listening, gate: &Gate, way: &str) -> RawPeer {
 
 async fn function_that_waits_ends_when_the_server_drains(over: Over) {
     let gate = gate();
-    let server = Listening::start(over, ConcurrentServer::new(Wait { gate: gate.clone() })).await;
+    let server = start_over(over, ConcurrentServer::new(Wait { gate: gate.clone() })).await;
     let mut peers = Vec::new();
     for way in WAYS {
         peers.push(waits(&server, &gate, way).await);
@@ -135,7 +135,7 @@ async fn function_goes_on_in_the_lame_duck_phase() {
     const PHASE: Duration = Duration::from_secs(100);
     let gate = gate();
     let server = ConcurrentServer::new(Wait { gate: gate.clone() }).lame_duck(PHASE);
-    let server = Listening::start(Over::Memory, server).await;
+    let server = start_over(Over::Memory, server).await;
     let mut early = waits(&server, &gate, "alone").await;
     let stopped = Instant::now();
     server.handle().stop();
@@ -171,7 +171,7 @@ async fn function_that_waits_ends_at_the_age_of_its_connection() {
 async fn younger_connections_do_not_end_with_older_ones() {
     let gate = gate();
     let server = ConcurrentServer::new(Wait { gate: gate.clone() }).max_connection_age(AGE);
-    let server = Listening::start(Over::Memory, server).await;
+    let server = start_over(Over::Memory, server).await;
     let mut peers = Vec::new();
     for way in WAYS {
         peers.push((Instant::now(), waits(&server, &gate, way).await));
@@ -217,7 +217,7 @@ impl<K: Kind> ServerProtocol for Asks<K> {
 
 async fn function_knows_whether_its_connection_drains<K: Kind>() {
     let protocol = Asks::<K>(std::marker::PhantomData);
-    let server = Listening::start(Over::Tcp, ConcurrentServer::new(protocol)).await;
+    let server = start(ConcurrentServer::new(protocol)).await;
     let (mut idle, mut peer) = (server.peer().await, server.peer().await);
     assert_eq!(within(idle.ask("a")).await, Heard::message("false"));
     // A frame that has started may be completed in a drain.
@@ -244,13 +244,13 @@ fn compute(_request: &str, #[state] gate: &Gate, draining: Draining<'_>) -> &'st
 }
 
 /// Starts a server whose function computes.
-async fn computing() -> (Listening, RawPeer, Gate) {
+async fn computing() -> (Running, RawPeer, Gate) {
     let gate = gate();
     // The gate only counts.
     gate.open();
     gate.open();
     let server = ConcurrentServer::new(Compute { gate: gate.clone() });
-    let server = Listening::start(Over::Tcp, server).await;
+    let server = start(server).await;
     let peer = waits(&server, &gate, "a").await;
     (server, peer, gate)
 }
@@ -292,7 +292,7 @@ mod operations {
 async fn operation_that_waits_ends_when_the_server_drains() {
     let gate = gate();
     let protocol = operations::Protocol { gate: gate.clone() };
-    let server = Listening::start(Over::Memory, ConcurrentServer::new(protocol)).await;
+    let server = start_over(Over::Memory, ConcurrentServer::new(protocol)).await;
     let mut peer = waits(&server, &gate, r#"{"next":{}}"#).await;
     server.handle().stop();
     let reply = Heard::message(r#"{"next":true}"#);

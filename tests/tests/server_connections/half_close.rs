@@ -14,9 +14,9 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Heard, Over, Place, frame, over_each, patiently, serve_in_memory,
+    Heard, Over, frame, over_each, patiently, serve_in_memory,
     stage::{self, Stage},
-    start, within,
+    start, start_over, within,
     work::spend,
 };
 use tokio::{
@@ -171,13 +171,13 @@ async fn toil(request: &str) -> &str {
 }
 
 async fn requests_before_the_half_close_are_answered_although_each_spends_a_budget(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Toil)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Toil)).await;
+    let mut peer = server.peer().await;
     let requests = frame(b"request").repeat(5);
     within(peer.send(&requests)).await;
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, requests);
-    assert_eq!(place.requests().await.served, 5);
+    assert_eq!(server.stopped().await.requests.served, 5);
 }
 
 /// What is taken by whoever asks first.
@@ -241,16 +241,16 @@ async fn pop(_request: &str, #[state] queue: &std::sync::Arc<Queue>) -> u32 {
 async fn element_is_not_taken_for_a_client_that_left(over: Over) {
     let queue = std::sync::Arc::<Queue>::default();
     let shared = queue.clone();
-    let server = move || ConcurrentServer::new(Pop::new(shared.clone()));
-    let mut place = Place::new(over, server).await;
-    let mut left = place.peer().await;
+    let server = ConcurrentServer::new(Pop::new(shared.clone()));
+    let server = start_over(over, server).await;
+    let mut left = server.peer().await;
     within(left.send(frame(b""))).await;
     within(queue.until_so_many_wait(1)).await;
     drop(left);
     within(queue.until_so_many_wait(0)).await;
     queue.push(7);
-    let mut next = place.peer().await;
+    let mut next = server.peer().await;
     assert_eq!(within(next.ask("")).await, Heard::message("7"));
     drop(next);
-    assert_eq!(place.requests().await.served, 1);
+    assert_eq!(server.stopped().await.requests.served, 1);
 }

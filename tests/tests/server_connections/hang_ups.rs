@@ -16,10 +16,10 @@ use tcs::{
     protocol::{Context, ServerProtocol},
 };
 use tcs_tests::{
-    Act, Gate, Heard, Kind, Over, Place, RawPeer, Running, code, each_kind, ended_in_time, frame,
-    gate, patiently, serve_in_memory, stage,
+    Act, Gate, Heard, Kind, Over, RawPeer, Running, code, each_kind, ended_in_time, frame, gate,
+    patiently, serve_in_memory, stage,
     stage::{BlockingHold, ReadyHold, SilentHold, Stage, SyncHold, WaitingHold, holds},
-    start, tester_of, within,
+    start, start_over, tester_of, within,
 };
 use tokio::time::{Instant, timeout};
 
@@ -216,23 +216,23 @@ each_hold!(
 );
 
 async fn requests_before_a_half_close_are_all_answered<K: Kind>(over: Over) {
-    let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
-    let mut peer = place.peer().await;
+    let tester = tester_of::<K, LengthPrefixed>(&gate());
+    let server = start_over(over, ConcurrentServer::new(tester)).await;
+    let mut peer = server.peer().await;
     let requests = frame(b"request").repeat(200);
     within(peer.send(&requests)).await;
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, requests);
-    assert_eq!(place.requests().await.served, 200);
+    assert_eq!(server.stopped().await.requests.served, 200);
 }
 
 async fn requests_before_a_half_close_are_all_answered_although_the_first_waits<K: Kind>(
     over: Over,
 ) {
     let gate = gate();
-    let tester = tester_of::<K, LengthPrefixed>(&gate).shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
-    let mut peer = place.peer().await;
+    let tester = tester_of::<K, LengthPrefixed>(&gate);
+    let server = start_over(over, ConcurrentServer::new(tester)).await;
+    let mut peer = server.peer().await;
     within(peer.send(frame(b"wait reply").repeat(15))).await;
     within(gate.reached()).await;
     within(peer.finish()).await;
@@ -240,7 +240,7 @@ async fn requests_before_a_half_close_are_all_answered_although_the_first_waits<
         gate.open();
     }
     assert_eq!(within(peer.rest()).await, frame(b"reply").repeat(15));
-    assert_eq!(place.requests().await.served, 15);
+    assert_eq!(server.stopped().await.requests.served, 15);
 }
 
 /// Fails unless a request is answered *timed out*, and nothing but the end comes after that.
@@ -316,7 +316,7 @@ async fn half_close_without_a_limit_leaves_the_function_its_time<K: Kind>() {
     patiently(peer.send([frame(b"wait one"), frame(b"two")].concat())).await;
     patiently(gate.reached()).await;
     patiently(peer.finish()).await;
-    tokio::time::sleep(Duration::from_hours(1)).await;
+    tokio::time::sleep(Duration::from_mins(10)).await;
     gate.open();
     assert_eq!(patiently(peer.hear()).await, Heard::message("one"));
     assert_eq!(patiently(peer.hear()).await, Heard::message("two"));
@@ -419,14 +419,13 @@ async fn panicking_drop_at_an_abort_is_the_last<K: Kind>() {
 async fn panicking_drop_at_a_half_close_that_ends_the_connection_is_the_last<K: Kind>(over: Over) {
     let gate = gate();
     let protocol = Arc::new(Brittle::<K, true>::new(&gate));
-    let served = Arc::clone(&protocol);
-    let mut place = Place::new(over, move || ConcurrentServer::new(served.clone())).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(protocol.clone())).await;
+    let mut peer = server.peer().await;
     within(peer.send([frame(b"wait"), frame(b"transfer")].concat())).await;
     within(gate.reached()).await;
     within(peer.finish()).await;
     within(peer.dropped()).await;
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!(protocol.begun(), 1, "the transfer was begun");
     assert_eq!((requests.received, requests.aborted), (1, 1));
 }

@@ -18,8 +18,9 @@ use tcs::{
     transport::memory,
 };
 use tcs_tests::{
-    Act, Heard, Kind, LONG, Listening, Over, RawPeer, Tester, code, each_kind, ended_between,
-    ended_in_time, frame, gate, over_each, patiently, tester, tester_of, threads::exchange, within,
+    Act, Heard, Kind, LONG, Over, RawPeer, Running, Tester, code, each_kind, ended_between,
+    ended_in_time, frame, gate, over_each, patiently, start_over, tester, tester_of,
+    threads::exchange, within,
 };
 use tokio::time::{Instant, timeout};
 
@@ -56,23 +57,13 @@ fn concurrent<K: Kind>() -> ConcurrentServer<Tester<LengthPrefixed, (), K>> {
     ConcurrentServer::new(tester_of(&gate())).lame_duck(PHASE)
 }
 
-async fn in_memory<K: Kind>() -> Listening {
-    Listening::start(Over::Memory, concurrent::<K>()).await
-}
-
-/// Fails unless the peer is served.
-async fn is_served(peer: &mut RawPeer) {
-    assert_eq!(patiently(peer.ask("a")).await, Heard::message("a"));
-}
-
-async fn is_told(peer: &mut RawPeer, kind: u8, text: &str) {
-    let told = Heard::Control(kind, text.to_owned());
-    assert_eq!(patiently(peer.hear()).await, told);
+async fn in_memory<K: Kind>() -> Running {
+    start_over(Over::Memory, concurrent::<K>()).await
 }
 
 /// Fails unless the drain has just begun, and ends the connection of this idle peer.
 async fn is_drained_from(peer: &mut RawPeer, stopped: Instant) {
-    is_told(peer, code::GOING_AWAY, STOPPING).await;
+    patiently(peer.is_told(code::GOING_AWAY, STOPPING)).await;
     ended_in_time(stopped, PHASE);
     assert_eq!(patiently(peer.hear()).await, Heard::End);
 }
@@ -87,30 +78,30 @@ async fn is_told_to_drain(handle: &ServerHandle) -> bool {
 async fn phases_come_in_order<K: Kind>() {
     let server = in_memory::<K>().await;
     let mut early = server.peer().await;
-    is_served(&mut early).await;
-    assert!(!is_told_to_drain(server.handle()).await);
+    patiently(early.is_served()).await;
+    assert!(!is_told_to_drain(&server.handle()).await);
     let waiting = tokio::spawn({
-        let handle = server.handle().clone();
+        let handle = server.handle();
         async move { handle.stopping().await }
     });
     let stopped = Instant::now();
     server.handle().stop();
-    assert!(is_told_to_drain(server.handle()).await);
+    assert!(is_told_to_drain(&server.handle()).await);
     patiently(waiting).await.expect("no panic");
     ended_in_time(stopped, Duration::ZERO);
 
     // Open connections and new ones are served as before, to the end of the phase.
     tokio::time::sleep(PHASE / 10 * 9).await;
-    is_served(&mut early).await;
+    patiently(early.is_served()).await;
     let mut late = server.peer().await;
-    is_served(&mut late).await;
+    patiently(late.is_served()).await;
 
     is_drained_from(&mut early, stopped).await;
     is_drained_from(&mut late, stopped).await;
     assert!(server.try_peer().await.is_err());
-    assert!(is_told_to_drain(server.handle()).await);
+    assert!(is_told_to_drain(&server.handle()).await);
     drop((early, late));
-    let handle = server.handle().clone();
+    let handle = server.handle();
     let report = patiently(server.finished()).await;
     assert_eq!((report.requests.served, report.connections.closed), (3, 2));
     assert!(is_told_to_drain(&handle).await);
@@ -122,14 +113,14 @@ async fn further_stops_do_not_extend_the_phase<K: Kind>() {
     let stopped = Instant::now();
     for _ in 0..4 {
         server.handle().stop();
-        is_served(&mut peer).await;
+        patiently(peer.is_served()).await;
         tokio::time::sleep(PHASE / 5).await;
     }
     is_drained_from(&mut peer, stopped).await;
     // Nor does one in the drain, or after the end.
     server.handle().stop();
     drop(peer);
-    let handle = server.handle().clone();
+    let handle = server.handle();
     assert_eq!(patiently(server.finished()).await.requests.served, 4);
     handle.stop();
 }
@@ -140,7 +131,7 @@ async fn drain_timeout_begins_after_the_phase<K: Kind>() {
     let server = ConcurrentServer::new(tester)
         .lame_duck(PHASE)
         .drain_timeout(DRAIN);
-    let server = Listening::start(Over::Memory, server).await;
+    let server = start_over(Over::Memory, server).await;
     let (mut early, mut late) = (server.peer().await, server.peer().await);
     patiently(early.send(frame("wait a"))).await;
     patiently(gate.reached()).await;
@@ -150,7 +141,7 @@ async fn drain_timeout_begins_after_the_phase<K: Kind>() {
     patiently(late.send(frame("wait b"))).await;
     patiently(gate.reached()).await;
     for peer in [&mut early, &mut late] {
-        is_told(peer, code::FAILED, "the server ended before the reply").await;
+        patiently(peer.is_told(code::FAILED, "the server ended before the reply")).await;
         ended_between(stopped, PHASE + DRAIN, PHASE + DRAIN);
     }
     let report = patiently(server.finished_after_aborting(2)).await;
@@ -161,16 +152,16 @@ async fn abort_ends_the_phase<K: Kind>() {
     let gate = gate();
     let tester = tester_of::<K, LengthPrefixed>(&gate);
     let server = ConcurrentServer::new(tester).lame_duck(PHASE);
-    let server = Listening::start(Over::Memory, server).await;
+    let server = start_over(Over::Memory, server).await;
     let (mut busy, mut idle) = (server.peer().await, server.peer().await);
     patiently(busy.send(frame("wait a"))).await;
     patiently(gate.reached()).await;
     server.handle().stop();
-    is_served(&mut idle).await;
+    patiently(idle.is_served()).await;
     let aborted = Instant::now();
     server.handle().abort();
-    is_told(&mut busy, code::FAILED, "the server ended before the reply").await;
-    is_told(&mut idle, code::GOING_AWAY, STOPPING).await;
+    patiently(busy.is_told(code::FAILED, "the server ended before the reply")).await;
+    patiently(idle.is_told(code::GOING_AWAY, STOPPING)).await;
     ended_in_time(aborted, Duration::ZERO);
     let error = patiently(server.result())
         .await
@@ -182,7 +173,7 @@ async fn abort_ends_the_phase<K: Kind>() {
 async fn once_server_waits_for_its_request<K: Kind>() {
     let server = OnceServer::new(tester_of::<K, LengthPrefixed>(&gate()));
     let server = server.idle_timeout(None).lame_duck(PHASE);
-    let server = Listening::start(Over::Memory, server).await;
+    let server = start_over(Over::Memory, server).await;
     let stopped = Instant::now();
     server.handle().stop();
     // It accepts the next if one ends without a request.
@@ -199,11 +190,11 @@ async fn once_server_waits_for_its_request<K: Kind>() {
 
 async fn once_server_does_not_wait_for_the_end_of_the_phase<K: Kind>() {
     let server = OnceServer::new(tester_of::<K, LengthPrefixed>(&gate())).lame_duck(PHASE);
-    let server = Listening::start(Over::Memory, server).await;
+    let server = start_over(Over::Memory, server).await;
     let mut peer = server.peer().await;
     let stopped = Instant::now();
     server.handle().stop();
-    is_served(&mut peer).await;
+    patiently(peer.is_served()).await;
     drop(peer);
     assert_eq!(patiently(server.finished()).await.requests.served, 1);
     ended_in_time(stopped, Duration::ZERO);
@@ -212,16 +203,16 @@ async fn once_server_does_not_wait_for_the_end_of_the_phase<K: Kind>() {
 async fn iterative_server_serves_the_next<K: Kind>() {
     let server = IterativeServer::new(tester_of::<K, LengthPrefixed>(&gate()));
     let server = server.idle_timeout(None).lame_duck(PHASE);
-    let server = Listening::start(Over::Memory, server).await;
+    let server = start_over(Over::Memory, server).await;
     let mut first = server.peer().await;
-    is_served(&mut first).await;
+    patiently(first.is_served()).await;
     let stopped = Instant::now();
     server.handle().stop();
     let mut second = server.peer().await;
-    is_served(&mut first).await;
+    patiently(first.is_served()).await;
     assert_eq!(server.handle().stats().connections.open, 1);
     drop(first);
-    is_served(&mut second).await;
+    patiently(second.is_served()).await;
     is_drained_from(&mut second, stopped).await;
     drop(second);
     assert_eq!(patiently(server.finished()).await.requests.served, 3);
@@ -235,10 +226,10 @@ async fn server_without_connectors_does_not_wait_for_the_end_of_the_phase<K: Kin
         let handle = bound.handle();
         let server = tokio::spawn(bound.listen());
         let mut peer = RawPeer::over(connector.connect().await.expect("it listens"));
-        is_served(&mut peer).await;
+        patiently(peer.is_served()).await;
         if is_stopped {
             handle.stop();
-            is_served(&mut peer).await;
+            patiently(peer.is_served()).await;
         }
         // A started frame has a second to complete, so that the drain takes as long.
         patiently(peer.send([&frame("a"), &frame("b")[..3]].concat())).await;
@@ -249,7 +240,7 @@ async fn server_without_connectors_does_not_wait_for_the_end_of_the_phase<K: Kin
         patiently(handle.stopping()).await;
         ended_in_time(began, Duration::ZERO);
         let text = format!("{STOPPING}, and the frame was not complete");
-        is_told(&mut peer, code::GOING_AWAY, &text).await;
+        patiently(peer.is_told(code::GOING_AWAY, &text)).await;
         ended_in_time(began, Duration::from_secs(1));
         drop(peer);
         let report = patiently(server).await.expect("no panic");
@@ -267,7 +258,7 @@ async fn stop_before_it_listens_begins_the_phase<K: Kind>() {
     let began = Instant::now();
     let server = tokio::spawn(bound.listen());
     let mut peer = RawPeer::over(connector.connect().await.expect("it listens"));
-    is_served(&mut peer).await;
+    patiently(peer.is_served()).await;
     is_drained_from(&mut peer, began).await;
     drop(peer);
     let report = patiently(server).await.expect("no panic");
@@ -280,7 +271,7 @@ async fn future_that_is_ready_before_it_listens_begins_the_phase<K: Kind>() {
     let server = concurrent::<K>().listener(listener);
     let server = tokio::spawn(server.listen_until(ready(())));
     let mut peer = RawPeer::over(connector.connect().await.expect("it listens"));
-    is_served(&mut peer).await;
+    patiently(peer.is_served()).await;
     is_drained_from(&mut peer, began).await;
     drop(peer);
     let report = patiently(server).await.expect("no panic");
@@ -319,13 +310,13 @@ impl<K: Kind> ServerProtocol for Stops<K> {
 async fn function_stops_its_server<K: Kind>() {
     let protocol = Arc::new(Stops::<K>(OnceLock::new(), PhantomData));
     let server = ConcurrentServer::new(Arc::clone(&protocol)).lame_duck(PHASE);
-    let server = Listening::start(Over::Memory, server).await;
-    protocol.0.set(server.handle().clone()).expect("only here");
+    let server = start_over(Over::Memory, server).await;
+    protocol.0.set(server.handle()).expect("only here");
     let mut peer = server.peer().await;
     let stopped = Instant::now();
-    is_served(&mut peer).await;
-    assert!(is_told_to_drain(server.handle()).await);
-    is_served(&mut peer).await;
+    patiently(peer.is_served()).await;
+    assert!(is_told_to_drain(&server.handle()).await);
+    patiently(peer.is_served()).await;
     is_drained_from(&mut peer, stopped).await;
     drop(peer);
     assert_eq!(patiently(server.finished()).await.requests.served, 2);
@@ -338,10 +329,10 @@ async fn handle_of_a_server_that_is_dropped_knows<K: Kind>() {
     drop(bound);
     assert!(is_told_to_drain(&handle).await);
 
-    let server = Listening::start(Over::Tcp, concurrent::<K>()).await;
+    let server = start_over(Over::Tcp, concurrent::<K>()).await;
     let mut peer = server.peer().await;
     assert_eq!(within(peer.ask("a")).await, Heard::message("a"));
-    let handle = server.handle().clone();
+    let handle = server.handle();
     assert!(!is_told_to_drain(&handle).await);
     server.drop_future();
     within(handle.stopping()).await;
@@ -369,19 +360,19 @@ fn phase_is_that_of_a_server_on_its_thread_too<K: Kind>() {
     assert_eq!(error.kind(), ErrorKind::Interrupted);
 }
 
-async fn start(over: Over, phase: Duration) -> Listening {
+async fn start(over: Over, phase: Duration) -> Running {
     let tester = tester::<LengthPrefixed>(&gate());
-    Listening::start(over, ConcurrentServer::new(tester).lame_duck(phase)).await
+    start_over(over, ConcurrentServer::new(tester).lame_duck(phase)).await
 }
 
 async fn phase_is_over_when_its_time_is(over: Over) {
     const SHORT: Duration = Duration::from_millis(50);
     let server = start(over, SHORT).await;
     let mut peer = within(server.peer()).await;
-    is_served(&mut peer).await;
+    patiently(peer.is_served()).await;
     let stopped = std::time::Instant::now();
     server.handle().stop();
-    is_told(&mut peer, code::GOING_AWAY, STOPPING).await;
+    patiently(peer.is_told(code::GOING_AWAY, STOPPING)).await;
     assert!(stopped.elapsed() >= SHORT);
     assert!(within(server.try_peer()).await.is_err());
     drop(peer);
@@ -389,21 +380,21 @@ async fn phase_is_over_when_its_time_is(over: Over) {
 }
 
 /// Stops a server with a long phase, and connects a peer in it.
-async fn in_the_phase(over: Over) -> (Listening, RawPeer) {
+async fn in_the_phase(over: Over) -> (Running, RawPeer) {
     let server = start(over, LONG).await;
     let mut early = within(server.peer()).await;
-    is_served(&mut early).await;
+    patiently(early.is_served()).await;
     server.handle().stop();
     let mut late = within(server.peer()).await;
-    is_served(&mut late).await;
-    is_served(&mut early).await;
+    patiently(late.is_served()).await;
+    patiently(early.is_served()).await;
     (server, late)
 }
 
 async fn peers_are_accepted_until_the_server_is_aborted(over: Over) {
     let (server, mut peer) = in_the_phase(over).await;
     server.handle().abort();
-    is_told(&mut peer, code::GOING_AWAY, STOPPING).await;
+    patiently(peer.is_told(code::GOING_AWAY, STOPPING)).await;
     assert!(within(server.try_peer()).await.is_err());
     let error = within(server.result()).await.expect_err("it was aborted");
     assert_eq!(error.kind(), ErrorKind::Interrupted);
@@ -412,6 +403,6 @@ async fn peers_are_accepted_until_the_server_is_aborted(over: Over) {
 async fn peers_are_accepted_until_the_server_is_dropped(over: Over) {
     let (server, mut peer) = in_the_phase(over).await;
     server.drop_future();
-    is_told(&mut peer, code::GOING_AWAY, STOPPING).await;
+    patiently(peer.is_told(code::GOING_AWAY, STOPPING)).await;
     assert!(within(server.try_peer()).await.is_err());
 }

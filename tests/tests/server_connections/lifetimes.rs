@@ -8,12 +8,12 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Count, Gate, Heard, Kind, RawPeer, Running, Tester, code, each_kind, frame, gate, start,
-    tester, tester_of,
+    Count, Gate, Heard, Kind, RawPeer, Running, Tester, code, each_kind, frame, gate, own_ip,
+    start, tester, tester_of,
     threads::{apart, exchange},
     within,
 };
-use tokio::{join, net::TcpStream};
+use tokio::join;
 
 each_kind!(
     once_answers_one_request_and_returns,
@@ -77,11 +77,12 @@ async fn once_ignores_connections_that_stay_idle<K: Kind>() {
 
 async fn once_has_closed_its_listener_when_the_request_is_taken<K: Kind>() {
     let gate = gate();
-    let server = start(OnceServer::new(prefixed::<K>(&gate))).await;
+    let once = OnceServer::new(prefixed::<K>(&gate)).host(own_ip().to_string());
+    let server = start(once).await;
     let mut peer = server.peer().await;
     within(peer.send(frame(b"wait done"))).await;
     within(gate.reached()).await;
-    let error = TcpStream::connect(server.addr()).await.expect_err("closed");
+    let error = server.try_peer().await.expect_err("closed");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     gate.open();
     assert_eq!(within(peer.hear()).await, Heard::message("done"));

@@ -42,6 +42,9 @@ each_kind!(
     function_that_takes_too_long_with_a_session_ends_the_connection,
 );
 
+/// More than each limit that a server has unless it is changed.
+const TEN_MINUTES: Duration = Duration::from_mins(10);
+
 fn server<K: Kind>() -> ConcurrentServer<Tester<LengthPrefixed, (), K>> {
     ConcurrentServer::new(tester_of(&gate()))
 }
@@ -346,7 +349,7 @@ async fn function_has_no_limit_unless_it_is_given_one<K: Kind>() {
     let (mut peer, serving) = serve(ConcurrentServer::new(tester), 1 << 16);
     patiently(peer.send(frame(b"wait long"))).await;
     patiently(gate.reached()).await;
-    tokio::time::sleep(Duration::from_hours(1)).await;
+    tokio::time::sleep(TEN_MINUTES).await;
     gate.open();
     assert_eq!(patiently(peer.hear()).await, Heard::message("long"));
     drop(peer);
@@ -424,12 +427,12 @@ async fn limits_can_be_switched_off<K: Kind>() {
         .write_timeout(None)
         .linger(None);
     let (mut peer, serving) = serve(server, 64);
-    tokio::time::sleep(Duration::from_hours(1)).await;
+    tokio::time::sleep(TEN_MINUTES).await;
     let request = frame(b"size 1000");
     patiently(peer.send(&request[..7])).await;
-    tokio::time::sleep(Duration::from_hours(1)).await;
+    tokio::time::sleep(TEN_MINUTES).await;
     patiently(peer.send([&request[7..], &frame(b"last")].concat())).await;
-    tokio::time::sleep(Duration::from_hours(1)).await;
+    tokio::time::sleep(TEN_MINUTES).await;
     assert_eq!(
         patiently(peer.hear()).await,
         Heard::Message(vec![b'x'; 1_000])

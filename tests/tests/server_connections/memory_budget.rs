@@ -265,7 +265,7 @@ async fn request_that_gets_no_memory_in_time_is_answered_busy() {
 }
 
 /// Sends a large message over a framing, which fits into the budget.
-async fn is_served<F: Framing>(request: Vec<u8>, reply: Vec<u8>) {
+async fn large_messages_are_served<F: Framing>(request: Vec<u8>, reply: Vec<u8>) {
     let server = serve::<F, SyncFn>(Duration::from_mins(10));
     let mut peer = server.peer().await;
     for _ in 0..3 {
@@ -280,14 +280,16 @@ async fn is_served<F: Framing>(request: Vec<u8>, reply: Vec<u8>) {
 async fn framings_that_tell_their_length_and_others_are_served() {
     let text = "a".repeat(LARGE);
     let length = LARGE.to_string();
-    is_served::<LengthPrefixed>(frame(&text), frame(&length)).await;
-    is_served::<Multiplexed>(message_of(7, &text), message_of(7, &length)).await;
-    is_served::<Lines>(format!("{text}\n").into(), format!("{length}\n").into()).await;
+    large_messages_are_served::<LengthPrefixed>(frame(&text), frame(&length)).await;
+    large_messages_are_served::<Multiplexed>(message_of(7, &text), message_of(7, &length)).await;
+    large_messages_are_served::<Lines>(format!("{text}\n").into(), format!("{length}\n").into())
+        .await;
     let (request, reply) = (format!("{LARGE}:{text},"), format!("6:{length},"));
-    is_served::<Netstrings>(request.into(), reply.into()).await;
+    large_messages_are_served::<Netstrings>(request.into(), reply.into()).await;
     let header = &u32::try_from(LARGE).expect("it is small").to_be_bytes()[1..];
     let request = [header, text.as_bytes()].concat();
-    is_served::<Prefixed<3>>(request, [b"\0\0\x06", length.as_bytes()].concat()).await;
+    large_messages_are_served::<Prefixed<3>>(request, [b"\0\0\x06", length.as_bytes()].concat())
+        .await;
 }
 
 /// A connection that stays busy keeps its buffer, and a larger request takes more.

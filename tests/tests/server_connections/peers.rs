@@ -100,13 +100,9 @@ impl World {
     }
 }
 
-async fn is_served(peer: &mut RawPeer) {
-    assert_eq!(within(peer.ask("a")).await, Heard::message("a"));
-}
-
-async fn is_told(peer: &mut RawPeer, kind: u8, text: &str) {
-    let told = Heard::Control(kind, text.to_owned());
-    assert_eq!(within(peer.hear()).await, told);
+/// Fails unless a connection is closed after this control frame.
+async fn is_rejected(peer: &mut RawPeer, kind: u8, text: &str) {
+    within(peer.is_told(kind, text)).await;
     assert_eq!(within(peer.hear()).await, Heard::End);
 }
 
@@ -123,13 +119,13 @@ async fn address_has_a_quarter_of_the_connections<K: Kind>() {
     let server = start(server_of::<K>().max_connections(8).listener(listener)).await;
     let mut first = world.connect("192.0.2.1:1");
     let mut second = world.connect("192.0.2.1:2");
-    is_served(&mut first).await;
-    is_served(&mut second).await;
+    within(first.is_served()).await;
+    within(second.is_served()).await;
     let mut third = world.connect("192.0.2.1:3");
-    is_told(&mut third, code::TOO_MANY_CONNECTIONS, ADDRESS_IS_FULL).await;
-    is_served(&mut world.connect("192.0.2.2:1")).await;
+    is_rejected(&mut third, code::TOO_MANY_CONNECTIONS, ADDRESS_IS_FULL).await;
+    within(world.connect("192.0.2.2:1").is_served()).await;
     leaves(first).await;
-    is_served(&mut world.connect("192.0.2.1:4")).await;
+    within(world.connect("192.0.2.1:4").is_served()).await;
     assert_eq!(server.stopped().await.connections.accepted, 4);
 }
 
@@ -141,7 +137,7 @@ async fn addresses_have_no_limit_if_it_is_off<K: Kind>() {
     let server = start(unlimited.listener(listener)).await;
     let mut peers: Vec<_> = (0..4).map(|_| world.connect("192.0.2.1:1")).collect();
     for peer in &mut peers {
-        is_served(peer).await;
+        within(peer.is_served()).await;
     }
     server.stopped().await;
 }
@@ -152,7 +148,7 @@ async fn peers_of_this_machine_share_all_connections() {
     let mut peers = Vec::new();
     for _ in 0..4 {
         let mut peer = server.peer().await;
-        is_served(&mut peer).await;
+        within(peer.is_served()).await;
         peers.push(peer);
     }
     server.stopped().await;
@@ -171,13 +167,13 @@ async fn clients_of_a_balancer_are_counted_by_their_own_address() {
     };
     let mut first = connect("192.0.2.1").await;
     let mut second = connect("192.0.2.1").await;
-    is_served(&mut first).await;
-    is_served(&mut second).await;
+    within(first.is_served()).await;
+    within(second.is_served()).await;
     let mut third = connect("192.0.2.1").await;
     // It has sent more than was read.
     within(third.send(frame("a"))).await;
-    is_told(&mut third, code::TOO_MANY_CONNECTIONS, ADDRESS_IS_FULL).await;
-    is_served(&mut connect("192.0.2.2").await).await;
+    is_rejected(&mut third, code::TOO_MANY_CONNECTIONS, ADDRESS_IS_FULL).await;
+    within(connect("192.0.2.2").await.is_served()).await;
     drop((first, second));
     server.stopped().await;
 }
@@ -207,9 +203,9 @@ async fn rejected_peer_is_told_in_the_messages_of_the_protocol() {
 /// Connects two peers, the second a second after the first.
 async fn two(server: &Running) -> [RawPeer; 2] {
     let mut first = server.peer().await;
-    is_served(&mut first).await;
+    within(first.is_served()).await;
     let mut second = server.peer().await;
-    is_served(&mut second).await;
+    within(second.is_served()).await;
     [first, second]
 }
 
@@ -225,11 +221,11 @@ async fn peers_are_rejected_at_capacity<K: Kind>() {
         let mut third = server.peer().await;
         // What it sends is read, or the connection would be reset.
         within(third.send(vec![0; 512 << 10])).await;
-        is_told(&mut third, code::TOO_MANY_CONNECTIONS, SERVER_IS_FULL).await;
+        is_rejected(&mut third, code::TOO_MANY_CONNECTIONS, SERVER_IS_FULL).await;
     }
     leaves(first).await;
-    is_served(&mut server.peer().await).await;
-    is_served(&mut second).await;
+    within(server.peer().await.is_served()).await;
+    within(second.is_served()).await;
     drop(second);
     assert_eq!(server.stopped().await.connections.accepted, 3);
 }
@@ -242,7 +238,7 @@ async fn full_server_that_rejects_peers_warns_once() {
     let admitted = two(&server).await;
     for _ in 0..3 {
         let mut third = server.peer().await;
-        is_told(&mut third, code::TOO_MANY_CONNECTIONS, SERVER_IS_FULL).await;
+        is_rejected(&mut third, code::TOO_MANY_CONNECTIONS, SERVER_IS_FULL).await;
     }
     drop(admitted);
     server.stopped().await;
@@ -256,12 +252,12 @@ async fn sixty_four_peers_are_told_at_a_time() {
     let server = server().max_connections(1).listener(listener);
     let server = start(server.at_capacity(AtCapacity::Reject)).await;
     let mut admitted = world.connect("192.0.2.1:1");
-    is_served(&mut admitted).await;
+    within(admitted.is_served()).await;
     let mut told: Vec<_> = (0..64).map(|_| world.connect("192.0.2.2:1")).collect();
     let mut last = world.connect("192.0.2.2:1");
     let text = "1 connections are open (`max_connections`)";
     for peer in &mut told {
-        is_told(peer, code::TOO_MANY_CONNECTIONS, text).await;
+        is_rejected(peer, code::TOO_MANY_CONNECTIONS, text).await;
     }
     assert_eq!(within(last.rest()).await, b"");
     drop(told);
@@ -278,7 +274,7 @@ async fn peer_that_begins_with_a_handshake_is_closed_at_capacity() {
     let server = start(server.tls(tcs_tests::tls::server())).await;
     let stream = tcs_tests::tls::connect(server.addr()).await;
     let mut admitted = RawPeer::over(stream);
-    is_served(&mut admitted).await;
+    within(admitted.is_served()).await;
     assert_eq!(within(server.peer().await.rest()).await, b"");
     drop(admitted);
     server.stopped().await;
@@ -292,19 +288,19 @@ async fn connection_that_is_idle_longest_is_evicted<K: Kind>() {
     let server = server.at_capacity(AtCapacity::EvictIdle).listener(listener);
     let server = start(server).await;
     let mut first = world.connect("192.0.2.1:1");
-    is_served(&mut first).await;
+    within(first.is_served()).await;
     let mut second = world.connect("192.0.2.1:1");
-    is_served(&mut second).await;
+    within(second.is_served()).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     // Now the second is idle longest.
-    is_served(&mut first).await;
+    within(first.is_served()).await;
     let mut third = world.connect("192.0.2.1:1");
-    is_served(&mut third).await;
+    within(third.is_served()).await;
     let text = "the server needs the place of this idle connection (`at_capacity`)";
-    is_told(&mut second, code::IDLE, text).await;
+    is_rejected(&mut second, code::IDLE, text).await;
     // It need not have closed.
-    is_served(&mut first).await;
-    is_served(&mut third).await;
+    within(first.is_served()).await;
+    within(third.is_served()).await;
     drop((first, second, third));
     assert_eq!(server.stopped().await.requests.served, 6);
 }
@@ -319,12 +315,12 @@ async fn connection_with_a_request_in_flight_is_not_evicted<K: Kind>() {
         within(gate.reached()).await;
     }
     let mut third = server.peer().await;
-    is_told(&mut third, code::TOO_MANY_CONNECTIONS, SERVER_IS_FULL).await;
+    is_rejected(&mut third, code::TOO_MANY_CONNECTIONS, SERVER_IS_FULL).await;
     gate.open();
     gate.open();
     for busy in [&mut first, &mut second] {
         assert_eq!(within(busy.hear()).await, Heard::message("b"));
-        is_served(busy).await;
+        within(busy.is_served()).await;
     }
     drop((first, second));
     assert_eq!(server.stopped().await.requests.served, 6);
@@ -343,9 +339,9 @@ async fn one_connection_is_evicted_even_if_it_lingers() {
         assert_eq!(reply, Heard::message(&"x".repeat(20_000)));
     }
     let mut third = server.peer().await;
-    is_served(&mut third).await;
+    within(third.is_served()).await;
     assert_eq!(within(first.hear()).await.kind(), code::IDLE);
-    is_served(&mut second).await;
+    within(second.is_served()).await;
     drop((first, second, third));
     assert_eq!(server.stopped().await.requests.served, 6);
 }
@@ -356,12 +352,12 @@ async fn iterative_server_does_not_warn_that_peers_wait() {
     let (log, _logging) = Log::start();
     let server = start(IterativeServer::new(tester::<LengthPrefixed>(&gate()))).await;
     let mut admitted = server.peer().await;
-    is_served(&mut admitted).await;
+    within(admitted.is_served()).await;
     for _ in 0..3 {
         let waiting = server.peer().await;
         leaves(admitted).await;
         admitted = waiting;
-        is_served(&mut admitted).await;
+        within(admitted.is_served()).await;
     }
     assert_eq!(log.with("WARN").len(), 0);
     assert_eq!(log.with("max_connections`").len(), 0);
@@ -390,9 +386,9 @@ async fn peers_are_rejected_by_a_function<K: Kind>() {
     let server = start(server_of::<K>().on_accept(rejects).listener(listener)).await;
     for (port, (kind, text)) in (1..).zip(REJECTED) {
         let mut rejected = world.connect(&format!("192.0.2.1:{port}"));
-        is_told(&mut rejected, kind, text).await;
+        is_rejected(&mut rejected, kind, text).await;
     }
-    is_served(&mut world.connect("192.0.2.1:4")).await;
+    within(world.connect("192.0.2.1:4").is_served()).await;
     assert_eq!(server.stopped().await.connections.accepted, 1);
 }
 
@@ -409,10 +405,10 @@ async fn peers_are_rejected_by_a_function_after_their_handshakes() {
         within(peer.start_tls()).await
     };
     for (port, (kind, text)) in (1..).zip(REJECTED) {
-        is_told(&mut connect(port).await, kind, text).await;
+        is_rejected(&mut connect(port).await, kind, text).await;
     }
     let mut admitted = connect(4).await;
-    is_served(&mut admitted).await;
+    within(admitted.is_served()).await;
     drop(admitted);
     server.stopped().await;
 }
@@ -439,26 +435,26 @@ async fn requests_of_an_address_have_a_rate<K: Kind>() {
     let server = start(server.max_request_rate_per_address(2).listener(listener)).await;
     let mut first = world.connect("192.0.2.1:1");
     let mut second = world.connect("192.0.2.1:2");
-    is_served(&mut first).await;
-    is_served(&mut second).await;
+    within(first.is_served()).await;
+    within(second.is_served()).await;
     for peer in [&mut first, &mut second] {
         assert_eq!(within(peer.ask("a")).await, too_fast());
     }
-    is_served(&mut world.connect("192.0.2.2:1")).await;
+    within(world.connect("192.0.2.2:1").is_served()).await;
     leaves(first).await;
     leaves(second).await;
     // The map makes room for others, and keeps this address.
     for peer in 0..8 {
-        is_served(&mut world.connect(&format!("198.51.100.{peer}:1"))).await;
+        within(world.connect(&format!("198.51.100.{peer}:1")).is_served()).await;
     }
     let mut again = world.connect("192.0.2.1:3");
     assert_eq!(within(again.ask("a")).await, too_fast());
     tokio::time::sleep(Duration::from_millis(501)).await;
-    is_served(&mut again).await;
+    within(again.is_served()).await;
     assert_eq!(within(again.ask("a")).await, too_fast());
     tokio::time::sleep(Duration::from_mins(1)).await;
     for _ in 0..2 {
-        is_served(&mut again).await;
+        within(again.is_served()).await;
     }
     assert_eq!(within(again.ask("a")).await, too_fast());
     drop(again);
@@ -478,10 +474,10 @@ async fn requests_of_an_address_in_flight_are_limited<K: Kind>() {
         let told = "this address has 1 requests in flight (`max_in_flight_per_address`)";
         let told = Heard::Control(code::BUSY, told.to_owned());
         assert_eq!(within(second.ask("a")).await, told);
-        is_served(&mut world.connect("192.0.2.2:1")).await;
+        within(world.connect("192.0.2.2:1").is_served()).await;
         gate.open();
         assert_eq!(within(first.hear()).await, Heard::message("a"));
-        is_served(&mut second).await;
+        within(second.is_served()).await;
     }
     drop((first, second));
     let requests = server.stopped().await.requests;
@@ -613,7 +609,7 @@ async fn request_that_times_out_is_no_longer_in_flight<K: Kind>() {
     let server = start(server.max_in_flight_per_address(1).listener(listener)).await;
     let mut first = world.connect("192.0.2.1:1");
     assert_eq!(within(first.ask("wait a")).await.kind(), code::TIMED_OUT);
-    is_served(&mut world.connect("192.0.2.1:2")).await;
+    within(world.connect("192.0.2.1:2").is_served()).await;
     server.stopped().await;
 }
 
@@ -637,7 +633,7 @@ async fn request_of_a_peer_that_leaves_is_no_longer_in_flight() {
     within(gate.reached()).await;
     assert_eq!(within(second.ask("a")).await.kind(), code::BUSY);
     drop(first);
-    is_served(&mut second).await;
+    within(second.is_served()).await;
     drop(second);
     assert_eq!(server.stopped().await.requests.aborted, 1);
 }

@@ -9,8 +9,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Gate, Heard, Kind, Over, Place, Tester, code, control, each_kind, each_work, frame, gate,
-    patiently, serve_in_memory, tester_of, threads::apart, within, work::Calls,
+    Gate, Heard, Kind, Over, Tester, code, control, each_kind, each_work, frame, gate, patiently,
+    serve_in_memory, start_over, tester_of, threads::apart, within, work::Calls,
 };
 use tokio::time::sleep;
 
@@ -141,8 +141,8 @@ async fn request_that_arrives_with_the_end_of_long_chunks_has_not_waited() {
 }
 
 async fn request_beyond_the_pipeline_is_busy<K: Kind>(over: Over) {
-    let mut place = Place::new(over, || server::<K>(&gate()).max_pipelined_requests(2)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, server::<K>(&gate()).max_pipelined_requests(2)).await;
+    let mut peer = server.peer().await;
     let requests: Vec<_> = ["a", "b", "c", "d"].into_iter().flat_map(frame).collect();
     within(peer.send(&requests)).await;
     let busy = Heard::Control(code::BUSY, TWO_WAIT.to_owned());
@@ -151,13 +151,13 @@ async fn request_beyond_the_pipeline_is_busy<K: Kind>(over: Over) {
     }
     assert_eq!(within(peer.ask("e")).await, Heard::message("e"));
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (3, 2));
 }
 
 async fn peer_that_waits_for_replies_is_never_busy<K: Kind>(over: Over) {
-    let mut place = Place::new(over, || server::<K>(&gate()).max_pipelined_requests(2)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, server::<K>(&gate()).max_pipelined_requests(2)).await;
+    let mut peer = server.peer().await;
     within(peer.send(frame("0"))).await;
     for number in 0..200 {
         within(peer.send(frame((number + 1).to_string()))).await;
@@ -165,7 +165,7 @@ async fn peer_that_waits_for_replies_is_never_busy<K: Kind>(over: Over) {
         assert_eq!(within(peer.hear()).await, reply);
     }
     drop(peer);
-    assert_eq!(place.requests().await.rejected, 0);
+    assert_eq!(server.stopped().await.requests.rejected, 0);
 }
 
 async fn framing_that_cannot_say_busy_closes<K: Kind>() {

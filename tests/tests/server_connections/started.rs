@@ -14,7 +14,7 @@ use tcs::{
     server::{Server, ServerThread},
     server_protocol,
 };
-use tcs_tests::{Kind, SyncFn, Tester, control, each_kind, frame, gate, tester_of};
+use tcs_tests::{Kind, LIMIT, SyncFn, Tester, control, each_kind, frame, gate, tester_of};
 
 #[server_protocol]
 fn echo(text: &str) -> &str {
@@ -34,12 +34,9 @@ fn echoing<K: Kind>() -> Tester<LengthPrefixed, (), K> {
     tester_of(&gate())
 }
 
-/// No test waits longer for a peer.
-const LONG: Duration = Duration::from_secs(20);
-
 fn peer(addr: SocketAddr) -> TcpStream {
     let peer = TcpStream::connect(addr).expect("it listens");
-    peer.set_read_timeout(Some(LONG)).expect("a timeout");
+    peer.set_read_timeout(Some(LIMIT)).expect("a timeout");
     peer
 }
 
@@ -154,7 +151,7 @@ fn what_is_called_when_it_listens_runs_on_its_runtime() {
         tokio::spawn(async move { tell.send(addr) });
     });
     let server = server.start().expect("a free port");
-    assert_eq!(told.recv_timeout(LONG), Ok(server.local_addr()));
+    assert_eq!(told.recv_timeout(LIMIT), Ok(server.local_addr()));
     server.stop().expect("no error");
 }
 

@@ -10,8 +10,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Gate, Heard, Kind, Over, Place, RawPeer, ReadyFn, Tester, closes_after, code, control,
-    each_kind, frame, gate, over_each, said_to, tester_of, within,
+    Act, Gate, Heard, Kind, Over, RawPeer, ReadyFn, Running, Tester, closes_after, code, control,
+    each_kind, frame, gate, over_each, said_to, start_over, tester_of, within,
 };
 
 each_kind!(
@@ -47,8 +47,8 @@ fn lines<K: Kind>() -> ConcurrentServer<Tester<Lines, (), K>> {
     server()
 }
 
-async fn prefixed<K: Kind>(over: Over) -> Place<Tester<LengthPrefixed, (), K>> {
-    Place::new(over, server).await
+async fn prefixed<K: Kind>(over: Over) -> Running {
+    start_over(over, server::<K, LengthPrefixed>()).await
 }
 
 /// Shows that a peer that was there before is served still.
@@ -57,8 +57,8 @@ async fn unharmed(peer: &mut RawPeer) {
 }
 
 async fn text_that_is_not_utf8_is_a_bad_request<K: Kind>(over: Over) {
-    let mut place = prefixed::<K>(over).await;
-    let mut peer = place.peer().await;
+    let server = prefixed::<K>(over).await;
+    let mut peer = server.peer().await;
     within(peer.send([frame(b"ab\xff\x1b"), frame(b"behind")].concat())).await;
     assert_eq!(
         within(peer.hear()).await,
@@ -69,19 +69,19 @@ async fn text_that_is_not_utf8_is_a_bad_request<K: Kind>(over: Over) {
     );
     assert_eq!(within(peer.hear()).await, Heard::message("behind"));
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (1, 1));
 
-    let (said, requests) = closes_after(over, lines::<K>, b"before\nab\xff\nbehind\n").await;
+    let (said, requests) = closes_after(over, lines::<K>(), b"before\nab\xff\nbehind\n").await;
     assert_eq!(said, b"before\n");
     assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
 async fn frame_cut_in_the_middle_is_rejected<K: Kind>(over: Over) {
-    let mut place = prefixed::<K>(over).await;
+    let server = prefixed::<K>(over).await;
     let request = frame(b"whole");
     for count in 1..request.len() {
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         within(peer.send([&frame(b"before"), &request[..count]].concat())).await;
         within(peer.finish()).await;
         assert_eq!(within(peer.hear()).await, Heard::message("before"));
@@ -94,19 +94,19 @@ async fn frame_cut_in_the_middle_is_rejected<K: Kind>(over: Over) {
         );
         assert_eq!(within(peer.hear()).await, Heard::End);
     }
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (8, 8));
 }
 
 async fn unterminated_last_line_is_never_executed<K: Kind>(over: Over) {
-    let (said, requests) = said_to(over, lines::<K>, "whole\nhalf").await;
+    let (said, requests) = said_to(over, lines::<K>(), "whole\nhalf").await;
     assert_eq!(said, b"whole\n");
     assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
 async fn garbage_ends_its_connection_only<K: Kind>(over: Over) {
-    let mut place = prefixed::<K>(over).await;
-    let mut other = place.peer().await;
+    let server = prefixed::<K>(over).await;
+    let mut other = server.peer().await;
     unharmed(&mut other).await;
     // A TLS client hello, an impossible length, a control frame of nothing.
     let garbage: [(&[u8], &str); 3] = [
@@ -124,7 +124,7 @@ async fn garbage_ends_its_connection_only<K: Kind>(over: Over) {
         ),
     ];
     for (bytes, text) in garbage {
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         within(peer.send([bytes, &frame(b"behind")].concat())).await;
         assert_eq!(
             within(peer.hear()).await,
@@ -134,15 +134,15 @@ async fn garbage_ends_its_connection_only<K: Kind>(over: Over) {
         unharmed(&mut other).await;
     }
     drop(other);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (4, 3));
 }
 
 async fn http_request_is_answered_in_its_own_terms<K: Kind>(over: Over) {
     for (said, requests) in [
-        closes_after(over, server::<K, LengthPrefixed>, HTTP).await,
-        closes_after(over, server::<K, Lines>, HTTP).await,
-        closes_after(over, server::<K, Raw>, HTTP).await,
+        closes_after(over, server::<K, LengthPrefixed>(), HTTP).await,
+        closes_after(over, server::<K, Lines>(), HTTP).await,
+        closes_after(over, server::<K, Raw>(), HTTP).await,
     ] {
         assert_eq!((requests.received, requests.rejected), (1, 1));
         let answer = String::from_utf8(said).expect("text");
@@ -159,8 +159,8 @@ async fn http_request_is_answered_in_its_own_terms<K: Kind>(over: Over) {
 }
 
 async fn nothing_behind_an_http_request_line_is_executed<K: Kind>(over: Over) {
-    let mut place = Place::new(over, lines::<K>).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, lines::<K>()).await;
+    let mut peer = server.peer().await;
     let post = "POST /x HTTP/1.1\r\nContent-Length: 6\r\n\r\npanic\n";
     for byte in post.bytes() {
         // The server may have closed already.
@@ -170,26 +170,26 @@ async fn nothing_behind_an_http_request_line_is_executed<K: Kind>(over: Over) {
     }
     assert!(within(peer.rest()).await.starts_with(b"HTTP/1.1 400"));
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.received, requests.rejected), (1, 1));
 
     // However long the line is.
     let target = "x".repeat(5_000);
     let post = format!("POST /{target} HTTP/1.1\r\n\r\npanic\n");
-    let (said, requests) = closes_after(over, lines::<K>, post).await;
+    let (said, requests) = closes_after(over, lines::<K>(), post).await;
     assert!(said.starts_with(b"HTTP/1.1 400"));
     assert_eq!((requests.received, requests.rejected), (1, 1));
 
     // Later lines of the same form are text as any other.
     let later = "hello\nGET / HTTP/1.1\n";
-    let (said, requests) = said_to(over, lines::<K>, later).await;
+    let (said, requests) = said_to(over, lines::<K>(), later).await;
     assert_eq!((said, requests.served), (later.into(), 2));
 }
 
 async fn text_at_a_length_prefixed_port_is_told_what_to_do<K: Kind>(over: Over) {
-    let mut place = prefixed::<K>(over).await;
+    let server = prefixed::<K>(over).await;
     for text in ["hello\n", "hi\n", "a\r\n", "hell", "    "] {
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         within(peer.send(text)).await;
         let answer = String::from_utf8(within(peer.rest()).await).expect("text");
         assert_eq!(
@@ -200,16 +200,16 @@ async fn text_at_a_length_prefixed_port_is_told_what_to_do<K: Kind>(over: Over) 
         );
     }
     // Two letters and the end are a frame that was cut, as far as anybody can tell.
-    let mut peer = place.peer().await;
+    let mut peer = server.peer().await;
     within(peer.send("hi")).await;
     within(peer.finish()).await;
     assert!(within(peer.rest()).await.starts_with(b"This port expects"));
-    assert_eq!(place.requests().await.rejected, 6);
+    assert_eq!(server.stopped().await.requests.rejected, 6);
 }
 
 async fn length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do<K: Kind>(over: Over) {
-    let mut place = Place::new(over, lines::<K>).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, lines::<K>()).await;
+    let mut peer = server.peer().await;
     within(peer.send([frame(b"panic\n"), frame(b"panic\n")].concat())).await;
     assert_eq!(
         within(peer.hear()).await,
@@ -220,7 +220,7 @@ async fn length_prefixed_frames_at_a_port_of_lines_are_told_what_to_do<K: Kind>(
     );
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.received, requests.rejected), (1, 1));
 }
 
@@ -251,7 +251,7 @@ impl Framing for Copying {
 
 async fn frame_without_memory_for_it_is_rejected_as_busy<K: Kind>(over: Over) {
     let sent = [frame(b"small"), frame(b"large")].concat();
-    let (said, requests) = closes_after(over, server::<K, Copying>, &sent).await;
+    let (said, requests) = closes_after(over, server::<K, Copying>(), &sent).await;
     let no_memory = "there is no memory for a message of 5 bytes";
     let said_last = [
         control(code::BUSY, no_memory),
@@ -262,27 +262,27 @@ async fn frame_without_memory_for_it_is_rejected_as_busy<K: Kind>(over: Over) {
 }
 
 async fn reply_with_the_delimiter_in_it_ends_the_connection<K: Kind>(over: Over) {
-    let mut place = prefixed::<K>(over).await;
-    let mut peer = place.peer().await;
+    let server = prefixed::<K>(over).await;
+    let mut peer = server.peer().await;
     assert_eq!(within(peer.ask("a\nb")).await, Heard::message("a\nb"));
     drop(peer);
-    assert_eq!(place.requests().await.served, 1);
+    assert_eq!(server.stopped().await.requests.served, 1);
 
-    let server = || ConcurrentServer::new(TwoLines);
+    let server = ConcurrentServer::new(TwoLines);
     let (said, requests) = closes_after(over, server, "one\ntwo\n").await;
     assert_eq!(said, b"");
     assert_eq!((requests.received, requests.failed), (1, 1));
 }
 
 async fn error_with_the_delimiter_in_it_is_escaped(over: Over) {
-    let server = || ConcurrentServer::new(TwoLines);
+    let server = ConcurrentServer::new(TwoLines);
     let (said, requests) = said_to(over, server, "error\nerror\n").await;
     assert_eq!(said, b"two\\nlines\ntwo\\nlines\n");
     assert_eq!(requests.served, 2);
 }
 
 async fn error_that_cannot_be_sent_is_a_failure(over: Over) {
-    let server = || ConcurrentServer::new(TwoLines).max_frame_len(9);
+    let server = ConcurrentServer::new(TwoLines).max_frame_len(9);
     // Its text has a line feed, and is too long when that is escaped.
     let (said, requests) = closes_after(over, server, "error\nerror\n").await;
     assert_eq!(said, b"");
@@ -290,8 +290,8 @@ async fn error_that_cannot_be_sent_is_a_failure(over: Over) {
 }
 
 async fn reply_without_a_form_is_a_failure_whose_reason_stays_here(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Formless)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Formless)).await;
+    let mut peer = server.peer().await;
     for _ in 0..2 {
         assert_eq!(
             within(peer.ask("x")).await,
@@ -299,7 +299,7 @@ async fn reply_without_a_form_is_a_failure_whose_reason_stays_here(over: Over) {
         );
     }
     drop(peer);
-    assert_eq!(place.requests().await.failed, 2);
+    assert_eq!(server.stopped().await.requests.failed, 2);
 }
 
 /// Replies once to the request of this name, with what cannot be sent.
@@ -351,12 +351,12 @@ impl Encode<Plain> for Reply {
 
 async fn last_reply_that_cannot_be_sent_ends_the_connection<K: Kind>(over: Over) {
     for request in ["formless", "long"] {
-        let server = || {
+        let server = {
             let protocol = Unsendable::<LengthPrefixed, K>(gate(), PhantomData);
             ConcurrentServer::new(protocol).max_frame_len(100)
         };
-        let mut place = Place::new(over, server).await;
-        let mut peer = place.peer().await;
+        let server = start_over(over, server).await;
+        let mut peer = server.peer().await;
         within(peer.send([frame(request.as_bytes()), frame(b"behind")].concat())).await;
         assert_eq!(within(peer.hear()).await.kind(), code::FAILED);
         assert_eq!(
@@ -365,11 +365,11 @@ async fn last_reply_that_cannot_be_sent_ends_the_connection<K: Kind>(over: Over)
         );
         assert_eq!(within(peer.hear()).await, Heard::End);
         drop(peer);
-        let requests = place.requests().await;
+        let requests = server.stopped().await.requests;
         assert_eq!((requests.received, requests.failed), (1, 1));
     }
     for request in ["formless", "long", "two lines"] {
-        let server = || {
+        let server = {
             let protocol = Unsendable::<Lines, K>(gate(), PhantomData);
             ConcurrentServer::new(protocol).max_frame_len(100)
         };
@@ -386,8 +386,8 @@ fn address(_request: &str, addr: SocketAddr) -> String {
 }
 
 async fn request_is_rejected_when_what_its_function_needs_is_missing(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Address)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Address)).await;
+    let mut peer = server.peer().await;
     for _ in 0..2 {
         let expected = if over.has_address() {
             Heard::message("127.0.0.1")
@@ -400,7 +400,7 @@ async fn request_is_rejected_when_what_its_function_needs_is_missing(over: Over)
         assert_eq!(within(peer.ask("who am I?")).await, expected);
     }
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     let expected = if over.has_address() { (2, 0) } else { (0, 2) };
     assert_eq!((requests.served, requests.rejected), expected);
 }
@@ -416,20 +416,20 @@ async fn frames_of_servers_are_rejected_from_clients<K: Kind>(over: Over) {
         (announced(0x81), items),
         (announced(0x82), items),
     ];
-    let mut place = prefixed::<K>(over).await;
+    let server = prefixed::<K>(over).await;
     for (sent, told) in cases {
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         within(peer.send([sent, frame(b"behind")].concat())).await;
         let expected = Heard::Control(code::PROTOCOL_ERROR, told.to_owned());
         assert_eq!(within(peer.hear()).await, expected);
         assert_eq!(within(peer.hear()).await, Heard::End);
     }
-    assert_eq!(place.requests().await.rejected, 3);
+    assert_eq!(server.stopped().await.requests.rejected, 3);
 }
 
 async fn random_bytes_end_their_connection_only(over: Over) {
-    let mut place = prefixed::<ReadyFn>(over).await;
-    let mut other = place.peer().await;
+    let server = prefixed::<ReadyFn>(over).await;
+    let mut other = server.peer().await;
     // A linear congruential generator: the same bytes each time.
     let mut state = 1_u32;
     for _ in 0..50 {
@@ -439,7 +439,7 @@ async fn random_bytes_end_their_connection_only(over: Over) {
         })
         .take(300)
         .collect();
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         // The server may close before it has read all.
         drop(within(peer.try_send(&bytes)).await);
         drop(within(peer.try_finish()).await);
@@ -447,7 +447,7 @@ async fn random_bytes_end_their_connection_only(over: Over) {
         unharmed(&mut other).await;
     }
     drop(other);
-    assert_eq!(place.requests().await.failed, 0);
+    assert_eq!(server.stopped().await.requests.failed, 0);
 }
 
 /// Answers with two lines.

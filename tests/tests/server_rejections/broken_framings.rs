@@ -7,16 +7,16 @@ use std::{
     marker::PhantomData,
     sync::mpsc,
     thread,
-    time::Duration,
 };
 
 use tcs::{
-    ConcurrentServer, Connection, ErrorKind, Rejection,
+    ConcurrentServer, ErrorKind, Rejection,
     format::Plain,
     framing::{FrameError, Framing, Input, LengthPrefixed, ParsedFrame},
 };
 use tcs_tests::{
-    Kind, RawPeer, client::chain, code, control, each_kind, frame, gate, tester_of, threads::apart,
+    Kind, LIMIT, client::chain, code, control, each_kind, frame, gate, memory, tester_of,
+    threads::apart,
 };
 use tokio::runtime::Builder;
 
@@ -214,9 +214,7 @@ fn fails_its_client<M: Mistake>() {
     thread::spawn(move || {
         let runtime = Builder::new_current_thread().build().expect("a runtime");
         let error = runtime.block_on(async {
-            let (near, far) = tokio::io::duplex(1 << 10);
-            let mut peer = RawPeer::over(far);
-            let mut connection: Connection<Broken<M>> = Connection::over(near);
+            let (mut connection, mut peer) = memory::connection::<Broken<M>>(1 << 10);
             peer.send(frame(b"first")).await;
             let first = connection.receive::<&str, Plain>().await;
             assert_eq!(first.expect("it precedes the mistake"), "first");
@@ -228,7 +226,7 @@ fn fails_its_client<M: Mistake>() {
             .expect("the test waits");
     });
     let mistake = std::any::type_name::<M>();
-    let error = told.recv_timeout(Duration::from_secs(20));
+    let error = told.recv_timeout(LIMIT);
     let (kind, causes) = error.unwrap_or_else(|_| panic!("nothing ends: {mistake}"));
     assert_eq!(kind, ErrorKind::Reply, "{mistake}");
     assert_eq!(

@@ -11,7 +11,7 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Count, Counting, Gate, Kind, Over, Place, each_kind, gate, over_each, said_to, start,
+    Act, Count, Counting, Gate, Kind, Over, each_kind, gate, over_each, said_to, start, start_over,
     within,
 };
 
@@ -91,15 +91,15 @@ impl<K: Kind, S: Count> ServerProtocol for Double<K, S> {
 /// Sends lines and returns all that is said until the end, and what was counted.
 async fn all<P: ServerProtocol>(
     over: Over,
-    make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
+    server: ConcurrentServer<P>,
     lines: &str,
 ) -> (String, RequestCounts) {
-    let (said, requests) = said_to(over, make, lines).await;
+    let (said, requests) = said_to(over, server, lines).await;
     (String::from_utf8(said).expect("text"), requests)
 }
 
 async fn connection_goes_on_behind_a_rejected_request<K: Kind>(over: Over) {
-    let server = doubling::<K>;
+    let server = doubling::<K>();
     let (said, requests) = all(over, server, "1\nx\n2\n").await;
     let rejected = "-bad request: `x` is not a `i32`: invalid digit found in string";
     assert_eq!(said, format!("2\n{rejected}\n4\n"));
@@ -107,19 +107,19 @@ async fn connection_goes_on_behind_a_rejected_request<K: Kind>(over: Over) {
 }
 
 async fn error_of_the_function_is_worded_and_counts_as_served<K: Kind>(over: Over) {
-    let (said, requests) = all(over, doubling::<K>, "-1\n2\n").await;
+    let (said, requests) = all(over, doubling::<K>(), "-1\n2\n").await;
     assert_eq!(said, "-error: no number below 0\n4\n");
     assert_eq!(requests.served, 2);
 }
 
 async fn panic_is_worded<K: Kind>(over: Over) {
-    let (said, requests) = all(over, doubling::<K>, "-2\n2\n").await;
+    let (said, requests) = all(over, doubling::<K>(), "-2\n2\n").await;
     assert_eq!(said, "-failed: the function panicked\n4\n");
     assert_eq!((requests.served, requests.failed), (1, 1));
 }
 
 async fn session_that_was_lost_is_the_last_word<K: Kind>(over: Over) {
-    let server = || {
+    let server = {
         ConcurrentServer::new(Double::<K, Counting> {
             gate: gate(),
             marker: PhantomData,
@@ -142,7 +142,7 @@ fn tally(line: &str, #[session] count: &mut u32) -> u32 {
 }
 
 async fn words_of_a_function_are_those_that_it_names(over: Over) {
-    let server = || ConcurrentServer::new(Tally);
+    let server = ConcurrentServer::new(Tally);
     let (said, requests) = all(over, server, "a\npanic\nb\n").await;
     assert_eq!(
         said,
@@ -153,7 +153,7 @@ async fn words_of_a_function_are_those_that_it_names(over: Over) {
 }
 
 async fn function_that_takes_too_long_is_worded<K: Kind>(over: Over) {
-    let server = || doubling::<K>().request_timeout(Duration::from_millis(50));
+    let server = doubling::<K>().request_timeout(Duration::from_millis(50));
     let (said, requests) = all(over, server, "-3\n2\n").await;
     assert_eq!(
         said,
@@ -175,37 +175,36 @@ impl FromContext<'_> for Rare {
 fn take(_line: &str, _rare: Rare) {}
 
 async fn rejection_of_what_is_extracted_is_worded(over: Over) {
-    let (said, requests) = all(over, || ConcurrentServer::new(Take), "a\nb\n").await;
+    let (said, requests) = all(over, ConcurrentServer::new(Take), "a\nb\n").await;
     assert_eq!(said, "-busy: none is left\n-busy: none is left\n");
     assert_eq!(requests.rejected, 2);
 }
 
 async fn idle_connection_hears_the_last_word<K: Kind>(over: Over) {
-    let server = || doubling::<K>().idle_timeout(Duration::from_millis(300));
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let server = doubling::<K>().idle_timeout(Duration::from_millis(300));
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     within(peer.send("1\n")).await;
     let said = within(peer.rest()).await;
     let expected = "2\n-idle: no request arrived for 300ms (`idle_timeout`)\n";
     assert_eq!(said, expected.as_bytes());
     drop(peer);
-    assert_eq!(place.requests().await.received, 1);
+    assert_eq!(server.stopped().await.requests.received, 1);
 }
 
 async fn started_line_that_does_not_end_is_worded<K: Kind>(over: Over) {
-    let server = || doubling::<K>().frame_timeout(Duration::from_millis(50));
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let server = doubling::<K>().frame_timeout(Duration::from_millis(50));
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     within(peer.send("1")).await;
     let said = within(peer.rest()).await;
     let expected = "-idle: the frame was not complete after 50ms (`frame_timeout`)\n";
     assert_eq!(said, expected.as_bytes());
     drop(peer);
-    assert_eq!(place.requests().await.rejected, 1);
+    assert_eq!(server.stopped().await.requests.rejected, 1);
 }
 
 async fn bytes_that_make_no_sense_are_worded<K: Kind>(over: Over) {
-    let server = || doubling::<K>().max_frame_len(100);
     for (sent, why) in [
         (
             "1\n2".to_owned(),
@@ -216,6 +215,7 @@ async fn bytes_that_make_no_sense_are_worded<K: Kind>(over: Over) {
             "a message of 101 bytes exceeds `max_frame_len` of 100 bytes",
         ),
     ] {
+        let server = doubling::<K>().max_frame_len(100);
         let (said, requests) = all(over, server, &sent).await;
         assert_eq!(said, format!("2\n-protocol error: {why}\n"));
         assert_eq!((requests.served, requests.rejected), (1, 1));
@@ -228,7 +228,7 @@ fn halve(number: u32) -> u32 {
 }
 
 async fn one_exchange_ends_with_the_words(over: Over) {
-    let (said, requests) = all(over, || ConcurrentServer::new(Halve), "x").await;
+    let (said, requests) = all(over, ConcurrentServer::new(Halve), "x").await;
     assert_eq!(
         said,
         "-bad request: `x` is not a `u32`: invalid digit found in string"
@@ -246,7 +246,7 @@ fn last_words(_: &Rejection) -> Response<&'static str> {
 }
 
 async fn words_can_be_the_last(over: Over) {
-    let (said, requests) = all(over, || ConcurrentServer::new(OnceWrong), "1\nx\n2\n").await;
+    let (said, requests) = all(over, ConcurrentServer::new(OnceWrong), "1\nx\n2\n").await;
     assert_eq!(said, "1\nbye\n");
     assert_eq!((requests.received, requests.rejected), (2, 1));
 }
@@ -278,7 +278,7 @@ fn once_wrong_in_final_lines(number: u32) -> u32 {
 }
 
 async fn last_words_are_followed_by_no_frame_of_the_framing(over: Over) {
-    let server = || ConcurrentServer::new(OnceWrongInFinalLines);
+    let server = ConcurrentServer::new(OnceWrongInFinalLines);
     let (said, requests) = all(over, server, "1\nx\n2\n").await;
     assert_eq!(said, "1\nbye\n");
     assert_eq!((requests.received, requests.rejected), (2, 1));
@@ -294,7 +294,7 @@ fn nothing(_: &Rejection) -> Response<&'static str> {
 }
 
 async fn words_can_be_none(over: Over) {
-    let (said, requests) = all(over, || ConcurrentServer::new(Listen), "1\nx\n2\n").await;
+    let (said, requests) = all(over, ConcurrentServer::new(Listen), "1\nx\n2\n").await;
     assert_eq!(said, "1\n2\n");
     assert_eq!((requests.served, requests.rejected), (2, 1));
 }
@@ -333,7 +333,7 @@ impl<K: Kind> ServerProtocol for ByHand<K> {
 }
 
 async fn words_of_a_protocol_by_hand_are_optional<K: Kind>(over: Over) {
-    let server = || ConcurrentServer::new(Arc::new(ByHand::<K>(gate(), PhantomData)));
+    let server = ConcurrentServer::new(Arc::new(ByHand::<K>(gate(), PhantomData)));
     let (said, requests) = all(over, server, "busy\nerror\nbad\nbusy\n").await;
     assert_eq!(said, "-BUSY later\nmy error\n");
     assert_eq!((requests.served, requests.rejected), (1, 2));

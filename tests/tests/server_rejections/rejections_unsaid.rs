@@ -122,15 +122,14 @@ impl<K: Kind, W: Words> ServerProtocol for Halve<K, W> {
 /// Sends bytes and returns all that is said until the end, and what was counted.
 async fn all<P: ServerProtocol>(
     over: Over,
-    make: impl Fn() -> ConcurrentServer<P> + Send + Sync + 'static,
+    server: ConcurrentServer<P>,
     bytes: &[u8],
 ) -> (String, RequestCounts) {
-    let (said, requests) = closes_after(over, make, bytes).await;
+    let (said, requests) = closes_after(over, server, bytes).await;
     (String::from_utf8(said).expect("text"), requests)
 }
 
 async fn peer_of_another_protocol_never_sees_them<K: Kind>(over: Over) {
-    let server = || server::<K, InALine>().max_frame_len(100);
     let long = format!("GET /{}", "x".repeat(600));
     let hello = [
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".as_slice(),
@@ -138,6 +137,7 @@ async fn peer_of_another_protocol_never_sees_them<K: Kind>(over: Over) {
     ]
     .concat();
     for foreign in [b"GET / HTTP/1.1\r\n\r\n", long.as_bytes(), &hello] {
+        let server = server::<K, InALine>().max_frame_len(100);
         let (said, requests) = all(over, server, foreign).await;
         assert!(!said.contains("-protocol error"), "{said}");
         assert_eq!((requests.received, requests.rejected), (1, 1));
@@ -147,45 +147,45 @@ async fn peer_of_another_protocol_never_sees_them<K: Kind>(over: Over) {
 async fn beginning_of_another_protocol_never_sees_them<K: Kind>(over: Over) {
     let server = || server::<K, InALine>().frame_timeout(Duration::from_millis(50));
     for foreign in [b"GET /index HT".as_slice(), b"\x16\x03\x01", b"SSH-2.0"] {
-        let (said, requests) = all(over, server, foreign).await;
+        let (said, requests) = all(over, server(), foreign).await;
         assert_eq!(said, "");
         assert_eq!((requests.received, requests.rejected), (1, 1));
     }
     // Somebody who has spoken the protocol before is no stranger.
-    let (said, _) = all(over, server, b"2\nGET /index HT").await;
+    let (said, _) = all(over, server(), b"2\nGET /index HT").await;
     assert_eq!(said, "1\n-idle\n");
 }
 
 async fn words_that_panic_close_the_connection<K: Kind>(over: Over) {
-    let (said, requests) = all(over, server::<K, Panics>, b"2\nx\n4\n").await;
+    let (said, requests) = all(over, server::<K, Panics>(), b"2\nx\n4\n").await;
     assert_eq!(said, "1\n");
     assert_eq!((requests.received, requests.rejected), (2, 1));
     // Also where the words are the last ones.
-    let server = || server::<K, Panics>().idle_timeout(Duration::from_millis(300));
+    let server = server::<K, Panics>().idle_timeout(Duration::from_millis(300));
     let (said, requests) = all(over, server, b"2\n").await;
     assert_eq!((said.as_str(), requests.served), ("1\n", 1));
 }
 
 async fn words_that_cannot_be_sent_close_the_connection<K: Kind>(over: Over) {
-    let (said, requests) = all(over, server::<K, InTwoLines>, b"2\nx\n4\n").await;
+    let (said, requests) = all(over, server::<K, InTwoLines>(), b"2\nx\n4\n").await;
     assert_eq!(said, "1\n");
     assert_eq!((requests.received, requests.rejected), (2, 1));
 }
 
 async fn words_about_an_error_that_cannot_be_sent_are_its_failure<K: Kind>(over: Over) {
-    let (said, requests) = all(over, server::<K, InTwoLines>, b"2\n3\n4\n").await;
+    let (said, requests) = all(over, server::<K, InTwoLines>(), b"2\n3\n4\n").await;
     assert_eq!(said, "1\n");
     assert_eq!((requests.served, requests.failed), (1, 1));
 }
 
 async fn last_reply_is_the_last_word<K: Kind>(over: Over) {
-    let (said, requests) = all(over, server::<K, InALine>, b"2\n0\n4\n").await;
+    let (said, requests) = all(over, server::<K, InALine>(), b"2\n0\n4\n").await;
     assert_eq!(said, "1\n0\n");
     assert_eq!((requests.received, requests.served), (2, 2));
 }
 
 async fn greeting_is_no_rejection<K: Kind>(over: Over) {
-    let (said, requests) = all(over, server::<K, GreetsInTwoLines>, b"").await;
+    let (said, requests) = all(over, server::<K, GreetsInTwoLines>(), b"").await;
     assert_eq!((said.as_str(), requests.received), ("-going away\n", 0));
 }
 

@@ -11,8 +11,9 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    BlockingFn, Gate, Heard, Kind, LONG, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn, Writes,
-    code, counted, each_kind, frame, gate, over_each, patiently, start, tester_of, within,
+    BlockingFn, Gate, Heard, Kind, LONG, Over, RawPeer, ReadyFn, Running, SyncFn, WaitingFn,
+    Writes, code, counted, each_kind, frame, gate, over_each, patiently, start, start_over,
+    tester_of, within,
 };
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -34,14 +35,14 @@ each_kind!(
 );
 over_each!(last_reply_ends_the_connection_even_if_it_is_an_error);
 
-async fn place<K: Kind>(over: Over, gate: &Gate) -> Place<impl ServerProtocol> {
-    let tester = tester_of::<K, LengthPrefixed>(gate).shared();
-    Place::new(over, move || ConcurrentServer::new(tester.clone())).await
+async fn serve<K: Kind>(over: Over, gate: &Gate) -> Running {
+    let tester = tester_of::<K, LengthPrefixed>(gate);
+    start_over(over, ConcurrentServer::new(tester)).await
 }
 
 async fn requests_together_are_answered_in_order<K: Kind>(over: Over) {
-    let mut place = place::<K>(over, &gate()).await;
-    let mut peer = place.peer().await;
+    let server = serve::<K>(over, &gate()).await;
+    let mut peer = server.peer().await;
     let requests: Vec<String> = (0..100).map(|n| format!("request {n}")).collect();
     let stream: Vec<u8> = requests
         .iter()
@@ -52,7 +53,7 @@ async fn requests_together_are_answered_in_order<K: Kind>(over: Over) {
     assert_eq!(within(peer.receive(stream.len())).await, stream);
     within(peer.finish()).await;
     assert_eq!(within(peer.hear()).await, Heard::End);
-    assert_eq!(place.requests().await.served, 100);
+    assert_eq!(server.stopped().await.requests.served, 100);
 }
 
 /// Serves one peer, and returns it with the writes of the server.
@@ -170,21 +171,21 @@ async fn waits_for_its_peer(protocol: impl ServerProtocol) {
 }
 
 async fn requests_in_pieces_are_answered<K: Kind>(over: Over) {
-    let mut place = place::<K>(over, &gate()).await;
-    let mut peer = place.peer().await;
+    let server = serve::<K>(over, &gate()).await;
+    let mut peer = server.peer().await;
     for byte in frame(b"slowly") {
         within(peer.send([byte])).await;
         tokio::task::yield_now().await;
     }
     assert_eq!(within(peer.hear()).await, Heard::message("slowly"));
     drop(peer);
-    assert_eq!(place.requests().await.served, 1);
+    assert_eq!(server.stopped().await.requests.served, 1);
 }
 
 async fn reply_does_not_wait_for_a_function_behind_it<K: Kind>(over: Over) {
     let gate = gate();
-    let mut place = place::<K>(over, &gate).await;
-    let mut peer = place.peer().await;
+    let server = serve::<K>(over, &gate).await;
+    let mut peer = server.peer().await;
     let requests = [frame(b"first"), frame(b"wait second"), frame(b"third")].concat();
     within(peer.send(requests)).await;
     assert_eq!(within(peer.hear()).await, Heard::message("first"));
@@ -193,35 +194,35 @@ async fn reply_does_not_wait_for_a_function_behind_it<K: Kind>(over: Over) {
     assert_eq!(within(peer.hear()).await, Heard::message("second"));
     assert_eq!(within(peer.hear()).await, Heard::message("third"));
     drop(peer);
-    assert_eq!(place.requests().await.served, 3);
+    assert_eq!(server.stopped().await.requests.served, 3);
 }
 
 async fn large_messages_pass_both_ways<K: Kind>(over: Over) {
-    let mut place = place::<K>(over, &gate()).await;
-    let mut peer = place.peer().await;
+    let server = serve::<K>(over, &gate()).await;
+    let mut peer = server.peer().await;
     let text = "y".repeat(3 << 20);
     within(peer.send(frame(text.as_bytes()))).await;
     assert_eq!(within(peer.hear()).await, Heard::message(&text));
     drop(peer);
-    assert_eq!(place.requests().await.served, 1);
+    assert_eq!(server.stopped().await.requests.served, 1);
 }
 
 async fn peer_that_half_closes_gets_its_replies<K: Kind>(over: Over) {
-    let mut place = place::<K>(over, &gate()).await;
-    let mut peer = place.peer().await;
+    let server = serve::<K>(over, &gate()).await;
+    let mut peer = server.peer().await;
     within(peer.send([frame(b"a"), frame(b"b")].concat())).await;
     within(peer.finish()).await;
     assert_eq!(
         within(peer.rest()).await,
         [frame(b"a"), frame(b"b")].concat()
     );
-    assert_eq!(place.requests().await.served, 2);
+    assert_eq!(server.stopped().await.requests.served, 2);
 }
 
 async fn peer_that_half_closes_while_a_function_works_gets_its_replies<K: Kind>(over: Over) {
     let gate = gate();
-    let mut place = place::<K>(over, &gate).await;
-    let mut peer = place.peer().await;
+    let server = serve::<K>(over, &gate).await;
+    let mut peer = server.peer().await;
     within(peer.send([frame(b"wait a"), frame(b"b")].concat())).await;
     within(gate.reached()).await;
     within(peer.finish()).await;
@@ -230,20 +231,20 @@ async fn peer_that_half_closes_while_a_function_works_gets_its_replies<K: Kind>(
         within(peer.rest()).await,
         [frame(b"a"), frame(b"b")].concat()
     );
-    assert_eq!(place.requests().await.served, 2);
+    assert_eq!(server.stopped().await.requests.served, 2);
 }
 
 async fn lines_are_answered_by_lines<K: Kind>(over: Over) {
-    let tester = tester_of::<K, Lines>(&gate()).shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
-    let mut peer = place.peer().await;
+    let tester = tester_of::<K, Lines>(&gate());
+    let server = start_over(over, ConcurrentServer::new(tester)).await;
+    let mut peer = server.peer().await;
     within(peer.send("one\ntwo\r\n\nnothing\nerror no such thing\nlast bye\nafter\n")).await;
     assert_eq!(
         within(peer.rest()).await,
         b"one\ntwo\n\nno such thing\nbye\n"
     );
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.received, requests.served), (6, 6));
 }
 
@@ -256,29 +257,29 @@ async fn close_sends_nothing_more<K: Kind>(over: Over) {
 }
 
 async fn closes<K: Kind, F: Framing>(over: Over, requests: &[u8], replies: &[u8]) {
-    let tester = tester_of::<K, F>(&gate()).shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
-    let mut peer = place.peer().await;
+    let tester = tester_of::<K, F>(&gate());
+    let server = start_over(over, ConcurrentServer::new(tester)).await;
+    let mut peer = server.peer().await;
     within(peer.send(requests)).await;
     assert_eq!(within(peer.rest()).await, replies);
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.received, requests.served), (2, 2));
 }
 
 async fn frame_that_follows_a_batch_has_its_limit<K: Kind>(over: Over) {
-    let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();
+    let tester = tester_of::<K, LengthPrefixed>(&gate());
     let limit = Duration::from_millis(50);
-    let server = move || ConcurrentServer::new(tester.clone()).frame_timeout(limit);
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let server = ConcurrentServer::new(tester).frame_timeout(limit);
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     within(peer.send([&frame(b"a"), &frame(b"b"), &frame(b"cut")[..5]].concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::message("a"));
     assert_eq!(within(peer.hear()).await, Heard::message("b"));
     assert_eq!(within(peer.hear()).await.kind(), code::IDLE);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
@@ -306,8 +307,8 @@ fn doubt(request: &str) -> Response<Result<&str, &str>> {
 }
 
 async fn last_reply_ends_the_connection_even_if_it_is_an_error(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Doubt)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Doubt)).await;
+    let mut peer = server.peer().await;
     let requests = [
         frame(b"error"),
         frame(b"fine"),
@@ -330,5 +331,5 @@ async fn last_reply_ends_the_connection_even_if_it_is_an_error(over: Over) {
     );
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
-    assert_eq!(place.requests().await.served, 3);
+    assert_eq!(server.stopped().await.requests.served, 3);
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tcs::{ConcurrentServer, server_protocol};
-use tcs_tests::{Heard, RawPeer, frame, start, within};
+use tcs_tests::{Heard, LIMIT, RawPeer, frame, start, within};
 use tokio::task::yield_now;
 
 /// Where functions block until the test lets them through.
@@ -36,8 +36,7 @@ fn dive(request: &str, #[state] dam: &Dam) -> String {
     if request == "block" {
         let opened = dam.opened.lock().expect("nobody panics");
         // The limit ends the test if nothing else can.
-        let limit = Duration::from_secs(20);
-        opened.recv_timeout(limit).expect("the test opens");
+        opened.recv_timeout(LIMIT).expect("the test opens");
     }
     request.to_owned()
 }

@@ -13,7 +13,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Gate, Heard, Kind, Listening, Over, Place, code, each_kind, frame, gate, over_each, within,
+    Act, Gate, Heard, Kind, Over, code, each_kind, frame, gate, over_each, start, start_over,
+    within,
 };
 
 each_kind!(
@@ -63,25 +64,25 @@ impl<K: Kind> ServerProtocol for Echoing<K> {
 }
 
 async fn greeting_comes_before_the_first_request<K: Kind>(over: Over) {
-    let mut place = Place::new(over, echoing::<K>).await;
+    let server = start_over(over, echoing::<K>()).await;
     for _ in 0..2 {
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         assert_eq!(within(peer.receive(10)).await, b"220 ready\n");
         within(peer.send("hello\n")).await;
         assert_eq!(within(peer.receive(6)).await, b"hello\n");
     }
     // A greeting answers nothing.
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.received, requests.served), (2, 2));
 }
 
 async fn greeting_comes_before_the_replies_to_requests_that_were_sent_already<K: Kind>(over: Over) {
-    let mut place = Place::new(over, echoing::<K>).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, echoing::<K>()).await;
+    let mut peer = server.peer().await;
     within(peer.send("one\ntwo\n")).await;
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"220 ready\none\ntwo\n");
-    assert_eq!(place.requests().await.served, 2);
+    assert_eq!(server.stopped().await.requests.served, 2);
 }
 
 #[server_protocol(framing = Lines, greeting = "220 ready")]
@@ -90,12 +91,12 @@ fn echo(line: &str) -> &str {
 }
 
 async fn greeting_of_a_function_comes_first(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Echo)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Echo)).await;
+    let mut peer = server.peer().await;
     within(peer.send("one\n")).await;
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"220 ready\none\n");
-    assert_eq!(place.requests().await.served, 1);
+    assert_eq!(server.stopped().await.requests.served, 1);
 }
 
 #[server_protocol(greeting = if peer.addr().is_some() { "from afar" } else { "from here" })]
@@ -104,8 +105,8 @@ fn tell(_request: &str, peer: &Peer) -> String {
 }
 
 async fn greeting_sees_the_peer(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Tell)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Tell)).await;
+    let mut peer = server.peer().await;
     let greeting = if over.has_address() {
         "from afar"
     } else {
@@ -113,7 +114,7 @@ async fn greeting_sees_the_peer(over: Over) {
     };
     assert_eq!(within(peer.hear()).await, Heard::message(greeting));
     drop(peer);
-    assert_eq!(place.requests().await.received, 0);
+    assert_eq!(server.stopped().await.requests.received, 0);
 }
 
 #[server_protocol(session = peer.addr().is_some())]
@@ -122,12 +123,12 @@ fn has_address(_request: &str, #[session] known: &bool) -> bool {
 }
 
 async fn session_sees_the_peer(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(HasAddress)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(HasAddress)).await;
+    let mut peer = server.peer().await;
     let known = over.has_address().to_string();
     assert_eq!(within(peer.ask("")).await, Heard::message(&known));
     drop(peer);
-    assert_eq!(place.requests().await.served, 1);
+    assert_eq!(server.stopped().await.requests.served, 1);
 }
 
 #[server_protocol(framing = Lines, greeting = "two\nlines")]
@@ -136,15 +137,15 @@ fn broken(line: &str) -> &str {
 }
 
 async fn greeting_that_cannot_be_sent_ends_the_connection(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Broken)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Broken)).await;
+    let mut peer = server.peer().await;
     assert_eq!(within(peer.rest()).await, b"");
     drop(peer);
-    assert_eq!(place.requests().await.received, 0);
+    assert_eq!(server.stopped().await.requests.received, 0);
 
-    let server = || ConcurrentServer::new(Tell).max_frame_len(5);
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let server = ConcurrentServer::new(Tell).max_frame_len(5);
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     within(peer.send(frame(b"x"))).await;
     let Heard::Control(code::GOING_AWAY, text) = within(peer.hear()).await else {
         panic!("the server ends the connection");
@@ -155,7 +156,7 @@ async fn greeting_that_cannot_be_sent_ends_the_connection(over: Over) {
     );
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
-    assert_eq!(place.requests().await.received, 0);
+    assert_eq!(server.stopped().await.requests.received, 0);
 }
 
 #[server_protocol(greeting = Response::ReplyAndClose("closed today"))]
@@ -164,13 +165,13 @@ fn closes(request: &str) -> &str {
 }
 
 async fn greeting_that_closes_the_connection_ends_with_a_final_rejection(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Closes)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Closes)).await;
+    let mut peer = server.peer().await;
     assert_eq!(within(peer.hear()).await, Heard::message("closed today"));
     assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
-    assert_eq!(place.requests().await.received, 0);
+    assert_eq!(server.stopped().await.requests.received, 0);
 }
 
 /// Its first greeting panics.
@@ -205,7 +206,7 @@ impl ServerProtocol for Shy {
 #[tokio::test]
 async fn greeting_that_panics_ends_only_its_connection() {
     let server = ConcurrentServer::new(Shy::default()).max_connections(1);
-    let server = Listening::start(Over::Tcp, server).await;
+    let server = start(server).await;
     let mut peer = server.peer().await;
     assert_eq!(within(peer.rest()).await, b"");
     // Its place is free again.

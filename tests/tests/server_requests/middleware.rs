@@ -12,8 +12,8 @@ use tcs::{
     protocol::{Context, Middleware, ServerProtocol, Wrapped, wrap},
 };
 use tcs_tests::{
-    Act, Gate, Heard, Kind, Over, Place, SyncFn, Tester, code, each_kind, each_work, frame, gate,
-    start, tester_of, within, work::Calls,
+    Act, Gate, Heard, Kind, Over, SyncFn, Tester, code, each_kind, each_work, frame, gate, start,
+    start_over, tester_of, within, work::Calls,
 };
 use tokio::{runtime, sync::Semaphore, task::yield_now};
 
@@ -62,13 +62,13 @@ async fn outer_middleware_runs_around_the_inner_one<K: Kind>(over: Over) {
     let (inner, outer) = (notes("(", ")"), notes("[", "]"));
     let protocol = wrap(wrap(Echo::<K>::new(b'\n'), inner), outer);
     let protocol = Arc::new(protocol);
-    let mut place = Place::new(over, move || ConcurrentServer::new(Arc::clone(&protocol))).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(protocol)).await;
+    let mut peer = server.peer().await;
     within(peer.send("a\n")).await;
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"ready\n1 a\n");
     assert_eq!(*log.lock().expect("no panic"), ["[", "(", ")", "]"]);
-    assert_eq!(place.requests().await.served, 1);
+    assert_eq!(server.stopped().await.requests.served, 1);
 }
 
 /// Repeats requests with their number. Its frames end with a byte that its value chooses.
@@ -165,15 +165,15 @@ impl<K: Kind> Middleware<Echo<K>> for Doorman {
 
 async fn rest_of_the_protocol_is_that_of_the_inner_one<K: Kind>(over: Over) {
     const { assert!(<Wrapped<Echo<SyncFn>, Doorman> as ServerProtocol>::HAS_GREETING) }
-    let server = || ConcurrentServer::new(wrap(Echo::<K>::new(b';'), Doorman));
-    let mut place = Place::new(over, server).await;
+    let server = ConcurrentServer::new(wrap(Echo::<K>::new(b';'), Doorman));
+    let server = start_over(over, server).await;
     for _ in 0..2 {
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         within(peer.send("a;no;b;")).await;
         within(peer.finish()).await;
         assert_eq!(within(peer.rest()).await, b"ready;1 a;-before 2;2 b;");
     }
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (4, 2));
 }
 
@@ -200,15 +200,15 @@ fn tester<K: Kind>(gate: &Gate) -> Tester<LengthPrefixed, (), K> {
 async fn request_may_wait_in_a_middleware<K: Kind>(over: Over) {
     let gate = gate();
     let waits = gate.clone();
-    let server = move || ConcurrentServer::new(wrap(tester::<K>(&waits), Waits(waits.clone())));
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let server = ConcurrentServer::new(wrap(tester::<K>(&waits), Waits(waits.clone())));
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     within(peer.send(frame("a"))).await;
     within(gate.reached()).await;
     gate.open();
     assert_eq!(within(peer.hear()).await, Heard::message("a"));
     drop(peer);
-    assert_eq!(place.requests().await.served, 1);
+    assert_eq!(server.stopped().await.requests.served, 1);
 }
 
 /// Panics before each request.
@@ -226,14 +226,14 @@ impl<P: ServerProtocol> Middleware<P> for Panics {
 }
 
 async fn panic_of_a_middleware_fails_the_request<K: Kind>(over: Over) {
-    let server = || ConcurrentServer::new(wrap(tester::<K>(&gate()), Panics));
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let server = ConcurrentServer::new(wrap(tester::<K>(&gate()), Panics));
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     for _ in 0..2 {
         assert_eq!(within(peer.ask("a")).await.kind(), code::FAILED);
     }
     drop(peer);
-    assert_eq!(place.requests().await.failed, 2);
+    assert_eq!(server.stopped().await.requests.failed, 2);
 }
 
 /// Rejects requests beyond a number.
@@ -256,8 +256,8 @@ async fn limit_of_a_middleware_answers_busy<K: Kind>(over: Over) {
     let gate = gate();
     let protocol = wrap(tester::<K>(&gate), Limit(Semaphore::new(1)));
     let protocol = Arc::new(protocol);
-    let mut place = Place::new(over, move || ConcurrentServer::new(Arc::clone(&protocol))).await;
-    let (mut first, mut second) = (place.peer().await, place.peer().await);
+    let server = start_over(over, ConcurrentServer::new(protocol)).await;
+    let (mut first, mut second) = (server.peer().await, server.peer().await);
     within(first.send(frame("wait a"))).await;
     within(gate.reached()).await;
     let busy = Heard::Control(code::BUSY, "one is in flight".to_owned());
@@ -266,7 +266,7 @@ async fn limit_of_a_middleware_answers_busy<K: Kind>(over: Over) {
     assert_eq!(within(first.hear()).await, Heard::message("a"));
     assert_eq!(within(second.ask("b")).await, Heard::message("b"));
     drop((first, second));
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
@@ -297,17 +297,17 @@ async fn function_ends_with_the_sending_half_of_its_peer<K: Kind>(over: Over) {
     let gate = gate();
     let shared = gate.clone();
     let pass = || Limit(Semaphore::new(1));
-    let server = move || {
+    let server = {
         let protocol = Ends::<K>(shared.clone(), PhantomData);
         ConcurrentServer::new(wrap(protocol, pass()))
     };
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     within(peer.send(frame(""))).await;
     within(gate.reached()).await;
     within(peer.finish()).await;
     within(peer.dropped()).await;
-    assert_eq!(place.requests().await.aborted, 1);
+    assert_eq!(server.stopped().await.requests.aborted, 1);
 }
 
 /// Calls a function of an attribute, or of a module, within a middleware.

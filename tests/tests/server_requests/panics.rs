@@ -17,8 +17,8 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{
-    Act, Bomb, Count, Counting, Gate, Heard, Kind, Over, Place, RawPeer, code, each_kind, frame,
-    gate, over_each, patiently, start, tester_of, within,
+    Act, Bomb, Count, Counting, Gate, Heard, Kind, Over, RawPeer, code, each_kind, frame, gate,
+    over_each, patiently, start, start_over, tester_of, within,
 };
 
 each_kind!(
@@ -49,10 +49,10 @@ fn failed() -> Heard {
 }
 
 async fn panic_is_the_failure_of_its_request_only<K: Kind>(over: Over) {
-    let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
-    let mut other = place.peer().await;
-    let mut peer = place.peer().await;
+    let tester = tester_of::<K, LengthPrefixed>(&gate());
+    let server = start_over(over, ConcurrentServer::new(tester)).await;
+    let mut other = server.peer().await;
+    let mut peer = server.peer().await;
     let requests = [frame(b"before"), frame(b"panic secret"), frame(b"behind")].concat();
     within(peer.send(requests)).await;
     assert_eq!(within(peer.hear()).await, Heard::message("before"));
@@ -61,14 +61,14 @@ async fn panic_is_the_failure_of_its_request_only<K: Kind>(over: Over) {
     assert_eq!(within(peer.ask("later")).await, Heard::message("later"));
     assert_eq!(within(other.ask("other")).await, Heard::message("other"));
     drop((peer, other));
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.failed), (4, 1));
 }
 
 async fn panic_with_a_session_ends_the_connection<K: Kind>(over: Over) {
-    let tester = tester_of::<K, LengthPrefixed>(&gate()).counting().shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
-    let mut peer = place.peer().await;
+    let tester = tester_of::<K, LengthPrefixed>(&gate()).counting();
+    let server = start_over(over, ConcurrentServer::new(tester)).await;
+    let mut peer = server.peer().await;
     let requests = [frame(b"count"), frame(b"panic secret"), frame(b"count")].concat();
     within(peer.send(requests)).await;
     assert_eq!(within(peer.hear()).await, Heard::message("1"));
@@ -76,21 +76,21 @@ async fn panic_with_a_session_ends_the_connection<K: Kind>(over: Over) {
     assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
-    let mut peer = place.peer().await;
+    let mut peer = server.peer().await;
     assert_eq!(within(peer.ask("count")).await, Heard::message("1"));
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.failed), (2, 1));
 }
 
 async fn panic_where_no_rejection_can_be_told_ends_the_connection<K: Kind>(over: Over) {
-    let tester = tester_of::<K, Lines>(&gate()).shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
-    let mut peer = place.peer().await;
+    let tester = tester_of::<K, Lines>(&gate());
+    let server = start_over(over, ConcurrentServer::new(tester)).await;
+    let mut peer = server.peer().await;
     within(peer.send("before\npanic secret\nbehind\n")).await;
     assert_eq!(within(peer.rest()).await, b"before\n");
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!(
         (requests.served, requests.failed, requests.received),
         (1, 1, 2)
@@ -98,16 +98,15 @@ async fn panic_where_no_rejection_can_be_told_ends_the_connection<K: Kind>(over:
 }
 
 async fn connection_that_survived_a_panic_has_its_limits<K: Kind>(over: Over) {
-    let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();
-    let server =
-        move || ConcurrentServer::new(tester.clone()).idle_timeout(Duration::from_millis(300));
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let tester = tester_of::<K, LengthPrefixed>(&gate());
+    let server = ConcurrentServer::new(tester).idle_timeout(Duration::from_millis(300));
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     assert_eq!(within(peer.ask("panic secret")).await, failed());
     assert_eq!(within(peer.hear()).await.kind(), code::IDLE);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
-    assert_eq!(place.requests().await.failed, 1);
+    assert_eq!(server.stopped().await.requests.failed, 1);
 }
 
 async fn connection_that_survived_a_panic_is_told_of_a_drain<K: Kind>() {
@@ -123,29 +122,29 @@ async fn connection_that_survived_a_panic_is_told_of_a_drain<K: Kind>() {
 }
 
 async fn payload_that_panics_as_it_is_dropped_is_one_answer<K: Kind>(over: Over) {
-    let tester = tester_of::<K, LengthPrefixed>(&gate()).shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
-    let mut peer = place.peer().await;
+    let tester = tester_of::<K, LengthPrefixed>(&gate());
+    let server = start_over(over, ConcurrentServer::new(tester)).await;
+    let mut peer = server.peer().await;
     within(peer.send([frame(b"before"), frame(b"bomb"), frame(b"behind")].concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::message("before"));
     assert_eq!(within(peer.hear()).await, failed());
     assert_eq!(within(peer.hear()).await, Heard::message("behind"));
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.failed), (2, 1));
 }
 
 async fn payload_that_panics_ends_a_connection_with_a_session<K: Kind>(over: Over) {
-    let tester = tester_of::<K, LengthPrefixed>(&gate()).counting().shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
-    let mut peer = place.peer().await;
+    let tester = tester_of::<K, LengthPrefixed>(&gate()).counting();
+    let server = start_over(over, ConcurrentServer::new(tester)).await;
+    let mut peer = server.peer().await;
     within(peer.send([frame(b"count"), frame(b"bomb"), frame(b"count")].concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::message("1"));
     assert_eq!(within(peer.hear()).await, failed());
     assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     assert_eq!(within(peer.hear()).await, Heard::End);
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.failed), (1, 1));
 }
 
@@ -191,15 +190,15 @@ fn explode(_: &Rejection) -> &'static str {
 }
 
 async fn payload_of_the_words_for_a_rejection_ends_its_connection_only(over: Over) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Double)).await;
-    let mut other = place.peer().await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Double)).await;
+    let mut other = server.peer().await;
+    let mut peer = server.peer().await;
     within(peer.send("1\nx\n2\n")).await;
     assert_eq!(within(peer.rest()).await, b"2\n");
     within(other.send("3\n")).await;
     assert_eq!(within(other.receive(2)).await, b"6\n");
     drop((peer, other));
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
@@ -326,18 +325,18 @@ impl Framing for Speechless {
 }
 
 async fn rejection_that_panics_ends_its_connection_only<K: Kind>(over: Over) {
-    let tester = tester_of::<K, Speechless>(&gate()).shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
-    let mut other = place.peer().await;
+    let tester = tester_of::<K, Speechless>(&gate());
+    let server = start_over(over, ConcurrentServer::new(tester)).await;
+    let mut other = server.peer().await;
     for rejected in ["busy", "panic secret"] {
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         within(peer.send(format!("before\n{rejected}\nbehind\n"))).await;
         assert_eq!(within(peer.rest()).await, b"before\n");
     }
     within(other.send("other\n")).await;
     assert_eq!(within(other.receive(6)).await, b"other\n");
     drop(other);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.aborted), (3, 2));
 }
 
@@ -453,10 +452,10 @@ impl<K: Kind> ServerProtocol for Ends<K> {
 }
 
 async fn last_reply_that_panics_as_it_is_written_closes_the_connection<K: Kind>(over: Over) {
-    let server = || ConcurrentServer::new(Ends::<K>(gate(), PhantomData));
-    let mut place = Place::new(over, server).await;
+    let server = ConcurrentServer::new(Ends::<K>(gate(), PhantomData));
+    let server = start_over(over, server).await;
     for last in ["last", "own"] {
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         let requests = [frame(b"before"), frame(last.as_bytes()), frame(b"behind")];
         within(peer.send(requests.concat())).await;
         assert_eq!(within(peer.hear()).await, Heard::message("before"));
@@ -464,7 +463,7 @@ async fn last_reply_that_panics_as_it_is_written_closes_the_connection<K: Kind>(
         assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
         assert_eq!(within(peer.hear()).await, Heard::End);
     }
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.failed), (2, 2));
     assert_eq!(requests.received, 4);
 }
@@ -574,14 +573,14 @@ async fn panic_as_a_function_that_must_not_wait_is_dropped_is_one_answer(over: O
 
 /// Fails unless a request whose future panics when it is dropped has one answer, and the next one is served.
 async fn is_one_answer<const WAITS: bool>(over: Over, request: &str) {
-    let mut place = Place::new(over, || ConcurrentServer::new(Leaves::<WAITS>)).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, ConcurrentServer::new(Leaves::<WAITS>)).await;
+    let mut peer = server.peer().await;
     let requests = [frame(b"pass"), frame(request.as_bytes()), frame(b"pass")];
     within(peer.send(requests.concat())).await;
     assert_eq!(within(peer.hear()).await, Heard::message("pass"));
     assert_eq!(within(peer.hear()).await, failed());
     assert_eq!(within(peer.hear()).await, Heard::message("pass"));
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.failed), (2, 1));
 }

@@ -7,7 +7,7 @@ use tcs::{
     framing::{FrameError, Framing, Input, LengthPrefixed, ParsedFrame, ReadState},
 };
 use tcs_tests::{
-    Heard, Kind, Over, Place, RawPeer, each_kind, frame, gate, patiently, tester_of, within,
+    Heard, Kind, Over, RawPeer, each_kind, frame, gate, patiently, start_over, tester_of, within,
 };
 use tokio::{
     io::{AsyncWriteExt as _, DuplexStream, duplex},
@@ -107,9 +107,9 @@ async fn message_that_ends_with_a_pause_is_read_to_its_end<K: Kind>() {
 
 async fn requests_that_arrive_meanwhile_are_answered_in_order<K: Kind>(over: Over) {
     let (gate, requests) = (gate(), requests());
-    let tester = tester_of::<K, LengthPrefixed>(&gate).shared();
-    let mut place = Place::new(over, move || ConcurrentServer::new(tester.clone())).await;
-    let mut peer = place.peer().await;
+    let tester = tester_of::<K, LengthPrefixed>(&gate);
+    let server = start_over(over, ConcurrentServer::new(tester)).await;
+    let mut peer = server.peer().await;
     within(peer.send(frame(b"wait first"))).await;
     within(gate.reached()).await;
     // The gate opens when as much is sent as the server takes at first.
@@ -119,5 +119,5 @@ async fn requests_that_arrive_meanwhile_are_answered_in_order<K: Kind>(over: Ove
     );
     assert!(replies == [frame(b"first"), requests].concat());
     drop(peer);
-    assert_eq!(place.requests().await.served, 15_001);
+    assert_eq!(server.stopped().await.requests.served, 15_001);
 }

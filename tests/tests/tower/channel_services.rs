@@ -6,18 +6,14 @@ use std::{
 };
 
 use tcs::{Error, ErrorKind, Execution, client::ChannelService};
-use tcs_tests::{
-    Heard, RawPeer,
-    channel::{Owned, memory},
-    control, frame, within,
-};
+use tcs_tests::{Heard, RawPeer, channel::Owned, control, frame, memory, within};
 use tokio::time::advance;
 use tower::{Service, ServiceBuilder, ServiceExt as _, retry::Policy, timeout::error::Elapsed};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn service() -> (ChannelService<Owned>, RawPeer) {
-    let (channel, peer) = memory(1 << 10);
+    let (channel, peer) = memory::channel(1 << 10);
     (channel.service::<Owned>(), peer)
 }
 

@@ -11,14 +11,14 @@ use tcs::{
     ConcurrentServer, Rejection,
     framing::LengthPrefixed,
     protocol::{
-        Middleware, ServerProtocol, Wrapped,
+        Middleware, ServerProtocol,
         tower::{Call, CallProtocol, ServiceMiddleware},
         wrap,
     },
 };
 use tcs_tests::{
-    Counting, Gate, Heard, Kind, Over, Place, Reply, Tester, code, each_kind, frame, gate,
-    tester_of, within,
+    Counting, Gate, Heard, Kind, Over, Reply, Running, Tester, code, each_kind, frame, gate,
+    start_over, tester_of, within,
 };
 use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceBuilder, load_shed::error::Overloaded};
@@ -43,18 +43,14 @@ fn counter<K: Kind>(gate: &Gate) -> Counter<K> {
 }
 
 /// Serves a protocol in layers, which all connections share.
-async fn place_of<P, S>(
-    over: Over,
-    protocol: P,
-    layers: S,
-) -> Place<Arc<Wrapped<P, ServiceMiddleware<S>>>>
+async fn serve<P, S>(over: Over, protocol: P, layers: S) -> Running
 where
     P: ServerProtocol,
     S: Send + 'static,
     ServiceMiddleware<S>: Middleware<P>,
 {
     let protocol = Arc::new(wrap(protocol, ServiceMiddleware::new(layers)));
-    Place::new(over, move || ConcurrentServer::new(Arc::clone(&protocol))).await
+    start_over(over, ConcurrentServer::new(protocol)).await
 }
 
 async fn reply_and_rejection_pass_the_layers<K: Kind>(over: Over) {
@@ -63,8 +59,8 @@ async fn reply_and_rejection_pass_the_layers<K: Kind>(over: Over) {
         .concurrency_limit(1)
         .timeout(Duration::from_mins(1))
         .service(CallProtocol);
-    let mut place = place_of(over, counter::<K>(&gate()), layers).await;
-    let mut peer = place.peer().await;
+    let server = serve(over, counter::<K>(&gate()), layers).await;
+    let mut peer = server.peer().await;
     let control = |kind, text: &str| Heard::Control(kind, text.to_owned());
     for (request, heard) in [
         ("a", Heard::message("a")),
@@ -77,7 +73,7 @@ async fn reply_and_rejection_pass_the_layers<K: Kind>(over: Over) {
     }
     assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (4, 1));
 }
 
@@ -107,15 +103,15 @@ impl<'a, K: Kind> Service<Call<'a, Counter<K>>> for Picky {
 }
 
 async fn error_of_a_layer_is_the_error_of_the_function<K: Kind>(over: Over) {
-    let mut place = place_of(over, counter::<K>(&gate()), Picky).await;
-    let mut peer = place.peer().await;
+    let server = serve(over, counter::<K>(&gate()), Picky).await;
+    let mut peer = server.peer().await;
     for (request, kind) in [("text", code::ERROR), ("kind", code::BAD_REQUEST)] {
         let heard = Heard::Control(kind, "a layer".to_owned());
         assert_eq!(within(peer.ask(request)).await, heard);
     }
     assert_eq!(within(peer.ask("count")).await, Heard::message("1"));
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
@@ -129,8 +125,8 @@ async fn limit_of_a_layer_answers_busy<K: Kind>(over: Over) {
         .load_shed()
         .concurrency_limit(1)
         .service(CallProtocol);
-    let mut place = place_of(over, counter::<K>(&gate), layers).await;
-    let (mut first, mut second) = (place.peer().await, place.peer().await);
+    let server = serve(over, counter::<K>(&gate), layers).await;
+    let (mut first, mut second) = (server.peer().await, server.peer().await);
     within(first.send(frame("wait a"))).await;
     within(gate.reached()).await;
     let busy = Heard::Control(code::BUSY, "one is in flight".to_owned());
@@ -139,7 +135,7 @@ async fn limit_of_a_layer_answers_busy<K: Kind>(over: Over) {
     assert_eq!(within(first.hear()).await, Heard::message("a"));
     assert_eq!(within(second.ask("b")).await, Heard::message("b"));
     drop((first, second));
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
@@ -148,8 +144,8 @@ async fn requests_wait_for_the_service_in_turn<K: Kind>(over: Over) {
     let layers = ServiceBuilder::new()
         .concurrency_limit(1)
         .service(CallProtocol);
-    let mut place = place_of(over, counter::<K>(&gate), layers).await;
-    let (mut first, mut second) = (place.peer().await, place.peer().await);
+    let server = serve(over, counter::<K>(&gate), layers).await;
+    let (mut first, mut second) = (server.peer().await, server.peer().await);
     within(first.send(frame("wait a"))).await;
     within(gate.reached()).await;
     within(second.send(frame("wait b"))).await;
@@ -159,7 +155,7 @@ async fn requests_wait_for_the_service_in_turn<K: Kind>(over: Over) {
     gate.open();
     assert_eq!(within(second.hear()).await, Heard::message("b"));
     drop((first, second));
-    assert_eq!(place.requests().await.served, 2);
+    assert_eq!(server.stopped().await.requests.served, 2);
 }
 
 async fn limit_of_the_rate_is_one_of_the_server<K: Kind>() {
@@ -167,22 +163,22 @@ async fn limit_of_the_rate_is_one_of_the_server<K: Kind>() {
     let layers = ServiceBuilder::new()
         .rate_limit(1, second)
         .service(CallProtocol);
-    let mut place = place_of(Over::Memory, counter::<K>(&gate()), layers).await;
+    let server = serve(Over::Memory, counter::<K>(&gate()), layers).await;
     let began = Instant::now();
     for seconds in [0, 1, 2] {
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         assert_eq!(within(peer.ask("count")).await, Heard::message("1"));
         assert_eq!(began.elapsed().as_secs(), seconds);
     }
-    assert_eq!(place.requests().await.served, 3);
+    assert_eq!(server.stopped().await.requests.served, 3);
 }
 
 async fn function_that_takes_too_long_is_dropped<K: Kind>() {
     let gate = gate();
     let second = Duration::from_secs(1);
     let layers = ServiceBuilder::new().timeout(second).service(CallProtocol);
-    let mut place = place_of(Over::Memory, counter::<K>(&gate), layers).await;
-    let mut peer = place.peer().await;
+    let server = serve(Over::Memory, counter::<K>(&gate), layers).await;
+    let mut peer = server.peer().await;
     let began = Instant::now();
     let late = Heard::Control(code::ERROR, "request timed out".to_owned());
     assert_eq!(within(peer.ask("wait a")).await, late);
@@ -190,5 +186,5 @@ async fn function_that_takes_too_long_is_dropped<K: Kind>() {
     // The session goes on, as it is.
     assert_eq!(within(peer.ask("count")).await, Heard::message("2"));
     drop(peer);
-    assert_eq!(place.requests().await.served, 2);
+    assert_eq!(server.stopped().await.requests.served, 2);
 }

@@ -15,14 +15,11 @@ use tcs::{
     ConcurrentServer, ConnectionInfo, Peer, Rejection,
     format::{Json, Plain},
     framing::{LengthPrefixed, Lines},
-    protocol::{
-        ServerProtocol,
-        tower::{ProtocolService, ServiceProtocol},
-    },
+    protocol::tower::{ProtocolService, ServiceProtocol},
 };
 use tcs_tests::{
-    Act, Counting, Gate, Heard, Kind, Over, Place, code, each_kind, frame, gate, over_each,
-    tester_of, within,
+    Act, Counting, Gate, Heard, Kind, Over, Running, code, each_kind, frame, gate, over_each,
+    start_over, tester_of, within,
 };
 use tower::{BoxError, Service, ServiceBuilder, service_fn};
 
@@ -67,29 +64,26 @@ fn service<K: Kind>(
 }
 
 /// Serves a service, of which each connection has a clone.
-async fn place_of<S>(over: Over, service: S) -> Place<impl ServerProtocol>
+async fn serve<S>(over: Over, service: S) -> Running
 where
     S: Service<String, Response = String, Error = BoxError, Future: Send>,
     S: Clone + Send + Sync + 'static,
 {
-    Place::new(over, move || {
-        let service = service.clone();
-        ConcurrentServer::new(ServiceProtocol::new(move |_peer| service.clone()))
-    })
-    .await
+    let protocol = ServiceProtocol::new(move |_peer| service.clone());
+    start_over(over, ConcurrentServer::new(protocol)).await
 }
 
 async fn response_of_the_service_is_the_reply<K: Kind>(over: Over) {
     let service = service::<K>(&gate(), |text| Act::Return(Ok(format!("{text}!"))));
-    let mut place = place_of(over, service).await;
-    let mut peer = place.peer().await;
+    let server = serve(over, service).await;
+    let mut peer = server.peer().await;
     for _ in 0..2 {
         assert_eq!(within(peer.ask("a")).await, Heard::message("a!"));
     }
     within(peer.send(frame(b"\xff"))).await;
     assert_eq!(within(peer.hear()).await.kind(), code::BAD_REQUEST);
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (2, 1));
 }
 
@@ -100,14 +94,14 @@ async fn error_of_the_service_is_a_rejection_of_its_kind<K: Kind>(over: Over) {
             _ => "what?".into(),
         }))
     });
-    let mut place = place_of(over, service).await;
-    let mut peer = place.peer().await;
+    let server = serve(over, service).await;
+    let mut peer = server.peer().await;
     let control = |kind, text: &str| Heard::Control(kind, text.to_owned());
     let busy = control(code::BUSY, "later");
     assert_eq!(within(peer.ask("busy")).await, busy);
     assert_eq!(within(peer.ask("a")).await, control(code::ERROR, "what?"));
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (1, 1));
 }
 
@@ -116,8 +110,8 @@ async fn request_waits_until_its_service_is_ready<K: Kind>(over: Over) {
     let service = service::<K>(&gate, |text| Act::Wait(Ok(text.to_owned())));
     // The clones share the limit.
     let limited = ServiceBuilder::new().concurrency_limit(1).service(service);
-    let mut place = place_of(over, limited).await;
-    let (mut first, mut second) = (place.peer().await, place.peer().await);
+    let server = serve(over, limited).await;
+    let (mut first, mut second) = (server.peer().await, server.peer().await);
     within(first.send(frame("a"))).await;
     within(gate.reached()).await;
     within(second.send(frame("b"))).await;
@@ -127,7 +121,7 @@ async fn request_waits_until_its_service_is_ready<K: Kind>(over: Over) {
     gate.open();
     assert_eq!(within(second.hear()).await, Heard::message("b"));
     drop((first, second));
-    assert_eq!(place.requests().await.served, 2);
+    assert_eq!(server.stopped().await.requests.served, 2);
 }
 
 async fn each_peer_has_its_service(over: Over) {
@@ -143,24 +137,24 @@ async fn each_peer_has_its_service(over: Over) {
         })
     };
     let make = Arc::new(make);
-    let mut place = Place::new(over, move || {
+    let server = start_over(over, {
         let make = Arc::clone(&make);
         ConcurrentServer::new(ServiceProtocol::new(move |peer: &Peer| make(peer)))
     })
     .await;
     let is_known = over.has_address();
     for number in 0..2 {
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         for count in 1..=2 {
             let expected = format!("{number} {is_known} {count}");
             assert_eq!(within(peer.ask("")).await, Heard::message(&expected));
         }
     }
-    assert_eq!(place.requests().await.served, 4);
+    assert_eq!(server.stopped().await.requests.served, 4);
 }
 
 async fn messages_have_the_framing_and_the_format(over: Over) {
-    let mut place = Place::new(over, || {
+    let server = start_over(over, {
         let double = |numbers: Vec<u32>| {
             let doubled: Vec<u32> = numbers.iter().map(|number| 2 * number).collect();
             ready(Ok::<_, Infallible>(doubled))
@@ -169,11 +163,11 @@ async fn messages_have_the_framing_and_the_format(over: Over) {
         ConcurrentServer::new(protocol.with_framing::<Lines>().with_format::<Json>())
     })
     .await;
-    let mut peer = place.peer().await;
+    let mut peer = server.peer().await;
     within(peer.send("[1, 2]\n")).await;
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"[2,4]\n");
-    assert_eq!(place.requests().await.served, 1);
+    assert_eq!(server.stopped().await.requests.served, 1);
 }
 
 /// Never ready.
@@ -194,13 +188,13 @@ impl Service<String> for Unready {
 }
 
 async fn error_of_readiness_is_a_rejection(over: Over) {
-    let server = || ConcurrentServer::new(ServiceProtocol::new(|_peer| Unready));
-    let mut place = Place::new(over, server).await;
-    let mut peer = place.peer().await;
+    let server = ConcurrentServer::new(ServiceProtocol::new(|_peer| Unready));
+    let server = start_over(over, server).await;
+    let mut peer = server.peer().await;
     let busy = Heard::Control(code::BUSY, "never".to_owned());
     assert_eq!(within(peer.ask("a")).await, busy);
     drop(peer);
-    assert_eq!(place.requests().await.rejected, 1);
+    assert_eq!(server.stopped().await.requests.rejected, 1);
 }
 
 /// The bytes are those of the protocol itself.
@@ -210,7 +204,7 @@ async fn protocol_in_layers_is_a_protocol_again<K: Kind>(over: Over) {
         .load_shed()
         .concurrency_limit(1)
         .timeout(Duration::from_mins(1));
-    let mut place = Place::new(over, move || {
+    let server = start_over(over, {
         let (protocol, layers) = (Arc::clone(&protocol), layers.clone());
         let layered = ServiceProtocol::new(move |peer: &Peer| {
             layers.service(ProtocolService::new(Arc::clone(&protocol), peer.clone()))
@@ -219,7 +213,7 @@ async fn protocol_in_layers_is_a_protocol_again<K: Kind>(over: Over) {
     })
     .await;
     for _ in 0..2 {
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         within(peer.send(frame("nothing"))).await;
         assert_eq!(within(peer.ask("count")).await, Heard::message("2"));
         let busy = Heard::Control(code::BUSY, "b".to_owned());
@@ -228,6 +222,6 @@ async fn protocol_in_layers_is_a_protocol_again<K: Kind>(over: Over) {
         assert_eq!(within(peer.hear()).await.kind(), code::GOING_AWAY);
         assert_eq!(within(peer.hear()).await, Heard::End);
     }
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.served, requests.rejected), (6, 2));
 }

@@ -19,7 +19,8 @@ use tcs::{
     transport::{Incoming, Listener, MemoryConnector, memory},
 };
 use tcs_tests::{
-    Gate, Heard, Log, RawPeer, Tester, adds_up, code, frame, gate, patiently, start, tester, within,
+    Gate, Heard, Log, RawPeer, Tester, adds_up, code, frame, gate, own_ip, patiently, start,
+    tester, within,
 };
 use tokio::{io::duplex, net::TcpListener, runtime::Runtime, sync::Notify, time::Instant};
 
@@ -457,7 +458,7 @@ async fn once_server_closes_all_its_listeners_when_its_request_begins() {
     let once = OnceServer::new(tester::<LengthPrefixed>(&gate));
     let (once, first) = in_memory(once);
     let (once, second) = in_memory(once);
-    let once = start(once).await;
+    let once = start(once.host(own_ip().to_string())).await;
     let mut peer = connect(&first).await;
     // One that waits to be accepted is not served any more.
     let mut waiting = connect(&second).await;
@@ -467,8 +468,7 @@ async fn once_server_closes_all_its_listeners_when_its_request_begins() {
         let refused = within(connector.connect()).await.expect_err("closed");
         assert_eq!(refused.kind(), IoErrorKind::ConnectionRefused);
     }
-    let refused = tokio::net::TcpStream::connect(once.addr()).await;
-    let refused = refused.expect_err("closed");
+    let refused = once.try_peer().await.expect_err("closed");
     assert_eq!(refused.kind(), IoErrorKind::ConnectionRefused);
     assert_eq!(within(waiting.rest()).await, b"");
     gate.open();

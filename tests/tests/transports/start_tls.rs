@@ -13,10 +13,10 @@ use tcs::{
     transport::{Handshake, Stream, TlsInfo},
 };
 use tcs_tests::{
-    Act, BlockingFn, Gate, Heard, Kind, Log, Over, Place, RawPeer, ReadyFn, SyncFn, WaitingFn,
-    adds_up, code, ended_in_time, frame, gate, patiently,
+    Act, BlockingFn, Gate, Heard, Kind, Log, Over, RawPeer, ReadyFn, SyncFn, WaitingFn, adds_up,
+    code, ended_in_time, frame, gate, patiently,
     process::{Process, is_missing},
-    serve_in_memory, start,
+    serve_in_memory, start, start_over,
     tls::{self, Root},
     within,
 };
@@ -109,8 +109,8 @@ async fn last_request_of_a_connection_starts_no_tls() {
 }
 
 async fn continues_over_tls<K: Kind>(over: Over) {
-    let mut place = Place::new(over, || server(upgrades::<LengthPrefixed, K>())).await;
-    let mut peer = place.peer().await;
+    let server = start_over(over, server(upgrades::<LengthPrefixed, K>())).await;
+    let mut peer = server.peer().await;
     let reply = within(peer.ask("a")).await;
     assert_eq!(reply, Heard::message("a plaintext 0"));
     let mut peer = upgraded(peer).await;
@@ -123,7 +123,7 @@ async fn continues_over_tls<K: Kind>(over: Over) {
     within(peer.finish()).await;
     assert_eq!(within(peer.rest()).await, b"");
     drop(peer);
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.received, requests.served), (5, 5));
 }
 
@@ -146,9 +146,9 @@ async fn connection_continues_over_tls() {
 /// The injection of commands (CVE-2011-0411): an attacker adds requests before the handshake, and the peer, which
 /// trusts what it gets over TLS, takes their replies for its own.
 async fn drops_what_came_before<K: Kind>(over: Over) {
-    let mut place = Place::new(over, || server(upgrades::<CrlfLines, K>())).await;
+    let server = start_over(over, server(upgrades::<CrlfLines, K>())).await;
     for injected in ["evil\r\n", "e", "evil\r\nevil"] {
-        let mut peer = place.peer().await;
+        let mut peer = server.peer().await;
         within(peer.send(format!("start\r\n{injected}"))).await;
         assert_eq!(within(peer.receive(7)).await, b"ready\r\n");
         let mut peer = within(peer.start_tls()).await;
@@ -157,7 +157,7 @@ async fn drops_what_came_before<K: Kind>(over: Over) {
         within(peer.finish()).await;
         assert_eq!(within(peer.rest()).await, b"");
     }
-    let requests = place.requests().await;
+    let requests = server.stopped().await.requests;
     assert_eq!((requests.received, requests.served), (6, 6));
 }
 
@@ -273,15 +273,11 @@ async fn without_a_handshake_to_start_the_request_fails_and_the_connection_close
 async fn over_tls_it_does_not_start_again() {
     let why = "the connection is over TLS already";
     for starts in [false, true] {
-        let make = move || {
-            let server = server(upgrades::<LengthPrefixed, SyncFn>());
-            if starts {
-                server
-            } else {
-                server.tls(tls::server())
-            }
-        };
-        let server = start(make()).await;
+        let mut server = server(upgrades::<LengthPrefixed, SyncFn>());
+        if !starts {
+            server = server.tls(tls::server());
+        }
+        let server = start(server).await;
         let mut peer = if starts {
             upgraded(server.peer().await).await
         } else {

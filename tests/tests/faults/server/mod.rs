@@ -15,7 +15,9 @@ use tcs::{
     framing::{Framing as _, Side},
     server::Report,
 };
-use tcs_tests::{Gate, LATE, Link, Listening, Over, cutting::Found, gate, nothing_is_left, within};
+use tcs_tests::{
+    Gate, LATE, Link, Over, Running, cutting::Found, gate, nothing_is_left, start_for_links, within,
+};
 use tokio::{
     task::yield_now,
     time::{Instant, sleep},
@@ -257,7 +259,7 @@ impl<R: Row, const WAITS: bool> CellRun<R, WAITS> {
         self.state == State::Writing && !matches!(self.over, Over::Memory)
     }
 
-    async fn start(&self) -> Listening {
+    async fn start(&self) -> Running {
         let limits = if needs_limits(self.over, self.state, self.fault) {
             LIMITS
         } else {
@@ -278,10 +280,10 @@ impl<R: Row, const WAITS: bool> CellRun<R, WAITS> {
             .half_close_timeout(limits.half_close)
             .linger(limits.linger)
             .request_timeout(limits.request);
-        Listening::start_with_links(self.over, server).await
+        start_for_links(self.over, server).await
     }
 
-    async fn reach_state(&self, server: &Listening, mut peer: RawClient<R>) -> RawClient<R> {
+    async fn reach_state(&self, server: &Running, mut peer: RawClient<R>) -> RawClient<R> {
         let plan = &self.plan;
         if plan.complete.0 > 0 {
             within(peer.ask(&plan.sent)).await;
@@ -505,7 +507,7 @@ const TOO_LARGE: u8 = 3;
 /// How often the test looks whether a connection has ended.
 const POLL: Duration = Duration::from_millis(10);
 
-async fn connect(server: &Listening, room: usize) -> Link {
+async fn connect(server: &Running, room: usize) -> Link {
     server.link(room).await.expect("it listens")
 }
 
