@@ -11,11 +11,11 @@
 //!
 //! # What is missing
 //!
-//! A blocking connection has no `pipeline`, `stream`, `next_event`, `split`, `over`, `into_parts`, `into_channel` and
-//! `start_tls`. To have many requests in flight, let several threads share a [`Channel`].
+//! A blocking connection has no `pipeline`, `split`, `over`, `into_parts`, `into_channel` and `start_tls`. To have many
+//! requests in flight, let several threads share a [`Channel`].
 //!
-//! A blocking channel has no `stream`, `subscribe`, `events`, `watch`, `peer` and `service`, and connects at once. For
-//! these, and for a channel that connects when it is first used:
+//! A blocking channel has no `watch`, `peer` and `service`, and connects at once. For these, and for a channel that
+//! connects when it is first used:
 //!
 //! 1. Create a [`tcs::Channel`](crate::Channel) with
 //!    [`connect_lazily`](crate::client::ChannelOptions::connect_lazily).
@@ -52,7 +52,7 @@
 //! ```
 
 use std::{
-    fmt,
+    fmt, iter,
     sync::OnceLock,
     task::{Context, Waker},
     time::Duration,
@@ -65,10 +65,10 @@ use tokio::{
 
 use crate::{
     Error, Peer, Result,
-    client::{ChannelOptions, ChannelState, ConnectOptions},
+    client::{ChannelEvent, ChannelOptions, ChannelState, ConnectOptions},
     format::{Decode, Encode},
-    framing::{Framing, LengthPrefixed},
-    protocol::{CallContract, CallOwned, ClientProtocol, Contract, Receives},
+    framing::{Framing, HasIds, LengthPrefixed},
+    protocol::{CallContract, CallOwned, ClientProtocol, Contract, Pushes, Receives, Streams},
     transport::Address,
 };
 
@@ -173,6 +173,39 @@ impl<F: Framing> Connection<F> {
         })
     }
 
+    /// Sends a request of the protocol `P`, and returns the items of its streamed reply.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`tcs::Connection::stream`](crate::Connection::stream), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
+    pub fn stream<P>(&mut self, request: P::Request<'_>) -> Result<Items<'_, P>>
+    where
+        P: CallContract<Framing = F> + Streams,
+    {
+        let items = self.connection.stream::<P>(request);
+        Ok(Items {
+            items: self.runtime.block_on("stream()", items)?,
+            runtime: &self.runtime,
+        })
+    }
+
+    /// Waits for an event that the server pushes, for at most the [`deadline`](Self::deadline) if there is one. Events
+    /// that have arrived during a call were kept, and are returned first.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`tcs::Connection::next_event`](crate::Connection::next_event), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
+    pub fn next_event<'a, P>(&'a mut self) -> Result<P::Event<'a>>
+    where
+        P: Pushes,
+        P::Event<'a>: Decode<'a, P::Format>,
+    {
+        self.runtime
+            .block_on("next_event()", self.connection.next_event::<P>())
+    }
+
     /// Receives a message without a request, such as a server's greeting before the first request.
     ///
     /// # Errors
@@ -256,6 +289,65 @@ impl<'c, P: CallContract + Receives> Upload<'c, P> {
     /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
     pub fn finish(self) -> Result<P::Value<'c>> {
         self.runtime.block_on("finish()", self.upload.finish())
+    }
+}
+
+/// The items of a streamed reply, from [`Connection::stream`].
+///
+/// This is [`client::Items`](crate::client::Items) without `async`. Dropping it before its end cancels the request.
+#[derive(Debug)]
+#[must_use = "the items are received by `next`"]
+pub struct Items<'c, P: Contract> {
+    items: crate::client::Items<'c, P>,
+    runtime: &'c OwnRuntime,
+}
+
+impl<'c, P: CallContract + Streams> Items<'c, P> {
+    /// Returns the next item, which may borrow from the connection, or `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`client::Items::next`](crate::client::Items::next), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
+    #[expect(clippy::should_implement_trait, reason = "an item may borrow")]
+    pub fn next<'a>(&'a mut self) -> Result<Option<P::Item<'a>>>
+    where
+        P::Item<'a>: Decode<'a, <P as Streams>::Format>,
+    {
+        self.runtime.block_on("next()", self.items.next())
+    }
+
+    /// Returns an iterator over the items as `T`, a type that borrows nothing, such as `String` where the items are
+    /// `&str`.
+    ///
+    /// It ends after the last item, and after an error that ends the reply.
+    pub fn owned<T>(&mut self) -> impl Iterator<Item = Result<T>>
+    where
+        T: for<'a> Decode<'a, <P as Streams>::Format>,
+    {
+        iter::from_fn(|| {
+            let item = self.runtime.block_on("next()", self.items.next_as());
+            item.transpose()
+        })
+    }
+
+    /// Skips the items that are left. Returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`next`](Self::next).
+    pub fn skip_rest(&mut self) -> Result<u64> {
+        self.runtime.block_on("skip_rest()", self.items.skip_rest())
+    }
+
+    /// Returns the reply that has ended the stream. Waits for it if `next` has not returned `None` yet.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`client::Items::finish`](crate::client::Items::finish), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
+    pub fn finish(self) -> Result<P::Value<'c>> {
+        self.runtime.block_on("finish()", self.items.finish())
     }
 }
 
@@ -377,6 +469,43 @@ impl<F: Framing> Channel<F> {
         block_on("exchange()", self.0.exchange(protocol))
     }
 
+    /// Sends a request of the protocol `P`, and returns the items of its streamed reply. Needs a framing with ids.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`tcs::Channel::stream`](crate::Channel::stream), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
+    pub fn stream<P>(&self, request: P::Request<'_>) -> Result<ChannelItems<P>>
+    where
+        F: HasIds,
+        P: CallContract<Framing = F> + Streams,
+    {
+        block_on("stream()", self.0.stream::<P>(request)).map(ChannelItems)
+    }
+
+    /// Returns the events that servers push, from now on. See [`tcs::Channel::events`](crate::Channel::events).
+    pub fn events<P>(&self) -> Events<P>
+    where
+        P: Contract<Framing = F> + Pushes,
+    {
+        Events(self.0.events())
+    }
+
+    /// Sends a request that makes the server push events, and returns its reply and the events. The request is sent
+    /// again over each new connection.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`tcs::Channel::subscribe`](crate::Channel::subscribe), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
+    pub fn subscribe<P>(&self, request: P::Request<'_>) -> Result<(P::Owned, Events<P>)>
+    where
+        P: CallOwned<Framing = F> + Pushes,
+    {
+        let subscribed = block_on("subscribe()", self.0.subscribe::<P>(request));
+        subscribed.map(|(reply, events)| (reply, Events(events)))
+    }
+
     /// Returns a clone whose calls take at most `limit`. See [`tcs::Channel::deadline`](crate::Channel::deadline).
     #[must_use]
     pub fn deadline(&self, limit: Duration) -> Self {
@@ -400,6 +529,74 @@ impl<F: Framing> Channel<F> {
     /// Returns the state of the connections.
     pub fn state(&self) -> ChannelState {
         self.0.state()
+    }
+}
+
+/// The items of a streamed reply, from [`Channel::stream`].
+///
+/// This is [`client::ChannelItems`](crate::client::ChannelItems) without `async`. Dropping it before its end cancels
+/// the request.
+#[derive(Debug)]
+#[must_use = "the items are received by `next`"]
+pub struct ChannelItems<P: Contract>(crate::client::ChannelItems<P>);
+
+impl<P: Contract + Streams> ChannelItems<P> {
+    /// Returns the next item, which may borrow from this value, or `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`client::ChannelItems::next`](crate::client::ChannelItems::next), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
+    #[expect(clippy::should_implement_trait, reason = "an item may borrow")]
+    pub fn next<'a>(&'a mut self) -> Result<Option<P::Item<'a>>>
+    where
+        P::Item<'a>: Decode<'a, <P as Streams>::Format>,
+    {
+        block_on("next()", self.0.next())
+    }
+
+    /// Returns an iterator over the items as `T`, like [`Items::owned`].
+    pub fn owned<T>(&mut self) -> impl Iterator<Item = Result<T>>
+    where
+        T: for<'a> Decode<'a, <P as Streams>::Format>,
+    {
+        iter::from_fn(|| block_on("next()", self.0.next_as()).transpose())
+    }
+
+    /// Returns the reply that has ended the stream. Waits for it if `next` has not returned `None` yet.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`client::ChannelItems::finish`](crate::client::ChannelItems::finish), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
+    pub fn finish(self) -> Result<P::Owned>
+    where
+        P: CallOwned,
+    {
+        block_on("finish()", self.0.finish())
+    }
+}
+
+/// The events that servers push over a [`Channel`], from [`Channel::events`] and [`Channel::subscribe`].
+///
+/// This is [`client::Events`](crate::client::Events) without `async`.
+#[derive(Debug)]
+#[must_use = "events are received by `next`"]
+pub struct Events<P: Contract>(crate::client::Events<P>);
+
+impl<P: Contract + Pushes> Events<P> {
+    /// Waits for the next event, which may borrow from this value. There is no limit for the wait.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`client::Events::next`](crate::client::Events::next), and
+    /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
+    #[expect(clippy::should_implement_trait, reason = "an event may borrow")]
+    pub fn next<'a>(&'a mut self) -> Result<ChannelEvent<P::Event<'a>>>
+    where
+        P::Event<'a>: Decode<'a, <P as Pushes>::Format>,
+    {
+        block_on("next()", self.0.next())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
-    sync::{Arc, LazyLock, Mutex},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
 };
 
 use tokio::task::yield_now;
@@ -17,7 +17,16 @@ use crate::within;
 
 /// Keeps each event with its level, and each new span, as `field=value` texts, joined by spaces.
 #[derive(Clone, Debug, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+pub struct Log(Arc<Mutex<Logged>>);
+
+#[derive(Debug, Default)]
+struct Logged {
+    /// Each with the spans that it is in.
+    events: Vec<(String, String)>,
+    spans: Vec<String>,
+    /// The spans that the thread is in.
+    entered: Vec<Id>,
+}
 
 impl Log {
     /// Begins to keep what is logged on this thread, until the guard is dropped.
@@ -43,12 +52,22 @@ impl Log {
 
     /// Returns the events in which `text` occurs.
     pub fn with(&self, text: &str) -> Vec<String> {
-        let events = self.0.lock().expect("nobody panics");
-        events
-            .iter()
-            .filter(|event| event.contains(text))
+        let found = self.with_spans(text).into_iter();
+        found.map(|(event, _)| event).collect()
+    }
+
+    /// Returns the events in which `text` occurs, each with the spans that it is in.
+    pub fn with_spans(&self, text: &str) -> Vec<(String, String)> {
+        let logged = self.logged();
+        let found = logged.events.iter();
+        found
+            .filter(|(event, _)| event.contains(text))
             .cloned()
             .collect()
+    }
+
+    fn logged(&self) -> MutexGuard<'_, Logged> {
+        self.0.lock().expect("nobody panics")
     }
 }
 
@@ -72,8 +91,10 @@ impl Subscriber for Log {
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let mut fields = Fields(format!("span={} ", span.metadata().name()));
         span.record(&mut fields);
-        self.0.lock().expect("nobody panics").push(fields.0);
-        Id::from_u64(1)
+        let mut logged = self.logged();
+        logged.events.push((fields.0.clone(), String::new()));
+        logged.spans.push(fields.0);
+        Id::from_u64(logged.spans.len() as u64)
     }
 
     fn record(&self, _span: &Id, _values: &Record<'_>) {}
@@ -83,10 +104,21 @@ impl Subscriber for Log {
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields(format!("level={} ", event.metadata().level()));
         event.record(&mut fields);
-        self.0.lock().expect("nobody panics").push(fields.0);
+        let mut logged = self.logged();
+        let entered = logged.entered.iter();
+        let spans = entered.map(|id| &*logged.spans[id.into_u64() as usize - 1]);
+        let spans = spans.collect();
+        logged.events.push((fields.0, spans));
     }
 
-    fn enter(&self, _span: &Id) {}
+    fn enter(&self, span: &Id) {
+        self.logged().entered.push(span.clone());
+    }
 
-    fn exit(&self, _span: &Id) {}
+    fn exit(&self, span: &Id) {
+        let entered = &mut self.logged().entered;
+        if let Some(last) = entered.iter().rposition(|it| it == span) {
+            entered.remove(last);
+        }
+    }
 }

@@ -464,4 +464,9 @@ async fn channel_is_logged_with_its_server_and_each_change() {
             assert!(event.contains(part), "{part}: {event}");
         }
     }
+    for message in ["trying again", "connected again", "connection lost"] {
+        for (event, spans) in log.with_spans(message) {
+            assert_eq!(spans, "span=channel server=a stream ", "{event}");
+        }
+    }
 }

@@ -468,6 +468,35 @@ async fn numbers_of_channels_are_published_and_add_up() {
     check(0, [2, 1, 1, 3, 1, 1]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn retries_that_the_budget_refuses_are_published() {
+    let recorded = Recorded::default();
+    let _recording = set_default_local_recorder(&recorded);
+    let (options, mut attempts) = lasting();
+    let channel: Channel = options.connect_lazily().expect("good options");
+    let calls: Vec<_> = (0..150).map(|_| call(&channel, "a")).collect();
+    let mut peer = attempts.accept().await;
+    let server = async {
+        loop {
+            hears(&mut peer, "a").await;
+            patiently(peer.send(control(code::BUSY, ""))).await;
+        }
+    };
+    let outcomes = async {
+        for call in calls {
+            call.outcome().await.expect_err("it is busy");
+        }
+    };
+    tokio::select! {
+        () = server => {}
+        () = outcomes => {}
+    }
+    let refused = channel.state().retries_refused;
+    assert!(refused > 0);
+    let name = "tcs_client_retries_refused_total";
+    assert_eq!(recorded.counter(name), refused);
+}
+
 /// A request that cannot be encoded.
 #[derive(Debug)]
 struct Unwritable;

@@ -161,6 +161,14 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
     where
         P::Item<'a>: Decode<'a, <P as Streams>::Format>,
     {
+        self.next_as().await
+    }
+
+    /// Like [`next`](Self::next), but decodes the item as `T`.
+    pub(crate) async fn next_as<'a, T>(&'a mut self) -> Result<Option<T>>
+    where
+        T: Decode<'a, <P as Streams>::Format>,
+    {
         match poll_fn(|cx| self.poll_item(cx)).await? {
             Some(item) => self.connection.decode(item, |item, _| Ok(Some(item))),
             None => Ok(None),

@@ -48,6 +48,7 @@
 //! | `tcs_client_connections_lost_total` | counter | connections that ended while calls were in flight |
 //! | `tcs_client_calls_total` | counter | calls, by `outcome`: `answered` or `failed`, with their retries |
 //! | `tcs_client_retries_total` | counter | requests that were sent again |
+//! | `tcs_client_retries_refused_total` | counter | requests that were not sent again, because the budget of retries was used up |
 //! | `tcs_client_call_duration_seconds` | histogram | the time from a call to its reply, with all waits and retries |
 //!
 //! They are published when they change, and have no labels but `outcome`. Install a recorder before you make a channel.

@@ -124,7 +124,7 @@ macro_rules! __client {
         }
         $crate::__client_methods! {
             connection [] [blocking::], $framing, $contract,
-            $client<$crate::__private::blocking::Connection<$framing>>, { deadline } $($operation)*
+            $client<$crate::__private::blocking::Connection<$framing>>, { deadline } $($events)? $($operation)*
         }
         $crate::__client_methods! {
             channel [] [blocking::], $framing, $contract,
@@ -181,21 +181,24 @@ macro_rules! __client_method {
             Self { connection }
         }
     };
-    (connection $wait:tt $blocking:tt, $framing:ty, $contract:ident, { events }) => {
+    (
+        connection [$($async:ident $($await:tt)*)?] $blocking:tt, $framing:ty, $contract:ident,
+        { events }
+    ) => {
         /// Waits for an event that the server pushes, as `Connection::next_event` does. Events that
         /// have arrived during a call were kept, and are returned first.
         ///
         /// # Errors
         ///
         /// Those of `Connection::next_event`.
-        pub async fn next_event(
+        pub $($async)? fn next_event(
             &mut self,
         ) -> $crate::__private::Result<<$contract as $crate::__private::Pushes>::Event<'_>>
         where
             for<'__e> <$contract as $crate::__private::Pushes>::Event<'__e>:
                 $crate::__private::Decode<'__e, <$contract as $crate::__private::Pushes>::Format>,
         {
-            self.connection.next_event::<$contract>().await
+            self.connection.next_event::<$contract>()$($($await)*)?
         }
     };
     (
@@ -261,7 +264,7 @@ macro_rules! __client_method {
         }
     };
     (
-        connection [async .await] $blocking:tt, $framing:ty, $contract:ident,
+        connection [$($async:ident $($await:tt)*)?] [$($blocking:tt)*], $framing:ty, $contract:ident,
         {
             items [$($attrs:tt)*] $name:ident($($parameters:tt)*) -> ($ty:ty),
             $request:expr, $($rest:tt)*
@@ -270,16 +273,16 @@ macro_rules! __client_method {
         $($attrs)*
         ///
         /// Returns the items of its reply, as `stream` does.
-        pub async fn $name(
+        pub $($async)? fn $name(
             &mut self,
             $($parameters)*
-        ) -> $crate::__private::Result<$crate::__private::Items<'_, $ty>> {
+        ) -> $crate::__private::Result<$crate::__private::$($blocking)*Items<'_, $ty>> {
             let request = $request;
-            self.connection.stream::<$ty>(request).await
+            self.connection.stream::<$ty>(request)$($($await)*)?
         }
     };
     (
-        channel [async .await] $blocking:tt, $framing:ty, $contract:ident,
+        channel [$($async:ident $($await:tt)*)?] [$($blocking:tt)*], $framing:ty, $contract:ident,
         {
             items [$($attrs:tt)*] $name:ident($($parameters:tt)*) -> ($ty:ty),
             $request:expr, $($rest:tt)*
@@ -288,16 +291,16 @@ macro_rules! __client_method {
         $($attrs)*
         ///
         /// Returns the items of its reply, as `stream` does.
-        pub async fn $name(
+        pub $($async)? fn $name(
             &self,
             $($parameters)*
-        ) -> $crate::__private::Result<$crate::__private::ChannelItems<$ty>>
+        ) -> $crate::__private::Result<$crate::__private::$($blocking)*ChannelItems<$ty>>
         where
             // With the lifetime, rustc checks the bound where the method is called, and not here.
             for<'__c> $framing: $crate::__private::HasIds,
         {
             let request = $request;
-            self.connection.stream::<$ty>(request).await
+            self.connection.stream::<$ty>(request)$($($await)*)?
         }
     };
     (
@@ -318,7 +321,7 @@ macro_rules! __client_method {
             self.connection.upload::<$ty>(request)$($($await)*)?
         }
     };
-    // The other connections have no method for a streamed operation, because a plain call would fail at the first item.
+    // A channel has no method for chunks, because they would hold up all calls after them.
     ($kind:ident $wait:tt $blocking:tt, $framing:ty, $contract:ident, { $($operation:tt)* }) => {};
 }
 

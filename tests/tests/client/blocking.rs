@@ -16,16 +16,20 @@ use std::{
 use tcs::{
     ConcurrentServer, Error, ErrorKind, Execution, Result,
     blocking::{Channel, Connection},
-    client::{ChannelOptions, ConnectOptions},
-    framing::Multiplexed,
+    client::{ChannelEvent, ChannelOptions, ConnectOptions},
+    framing::{LengthPrefixed, Multiplexed},
     server_protocol,
 };
 use tcs_tests::{
     Heard, LIMIT,
     channel::Owned,
-    client::{Ask, Prefixed, ask, told},
+    client::{Ask, Prefixed, ask, events, items, told},
     frame,
-    ids::{control_of, kind::DEADLINE, message_of},
+    ids::{
+        announced_of, control_of,
+        kind::{CANCEL, DEADLINE, ITEMS},
+        message_of,
+    },
     patiently, start,
     threads::joined,
     within,
@@ -159,13 +163,113 @@ fn greeting_is_received() {
     joined(server);
 }
 
-/// Fails unless the result is the error of a method that was called in `async` code.
+/// Serves this many connections. On each, it receives the first of two, and sends the second, one after the other.
+fn serves<const N: usize>(
+    connections: [Vec<(Vec<u8>, Vec<u8>)>; N],
+) -> (thread::JoinHandle<()>, SocketAddr) {
+    let (listener, addr) = silent();
+    let server = thread::spawn(move || {
+        for steps in connections {
+            let (mut stream, _) = listener.accept().expect("a client");
+            for (expected, sent) in steps {
+                let mut received = vec![0; expected.len()];
+                stream.read_exact(&mut received).expect("a request");
+                assert_eq!(received, expected);
+                stream.write_all(&sent).expect("it is open");
+            }
+        }
+    });
+    (server, addr)
+}
+
+#[test]
+fn items_and_events_of_a_connection_are_received() {
+    let cancel = [0x80, 0, 0, 1, CANCEL];
+    let (server, addr) = serves([vec![
+        (frame("1"), [items(&["a", "b"]), items(&["c"])].concat()),
+        (vec![], [events(&["event"]), frame("end")].concat()),
+        (frame("2"), [items(&["a", "b"]), frame("end")].concat()),
+        (frame("3"), items(&["a"])),
+        (
+            [&cancel[..], &frame("4")].concat(),
+            [items(&["b"]), frame("end"), frame("four")].concat(),
+        ),
+    ]]);
+    let mut connection: Connection = Connection::connect(addr).expect("it listens");
+    let mut stream = connection.stream::<Prefixed>("1").expect("it is open");
+    assert_eq!(stream.next().expect("an item"), Some("a"));
+    let rest: Result<Vec<String>> = stream.owned::<String>().collect();
+    assert_eq!(rest.expect("items"), ["b", "c"]);
+    assert_eq!(stream.next().expect("the end"), None);
+    assert_eq!(stream.finish().expect("a reply"), "end");
+    let event = connection.deadline(LIMIT).next_event::<Prefixed>();
+    assert_eq!(event.expect("it was kept"), "event");
+
+    let mut stream = connection.stream::<Prefixed>("2").expect("it is open");
+    assert_eq!(stream.skip_rest().expect("items"), 2);
+    assert_eq!(stream.finish().expect("a reply"), "end");
+
+    drop(connection.stream::<Prefixed>("3").expect("it is open"));
+    assert_eq!(connection.call::<Prefixed>("4").expect("a reply"), "four");
+    joined(server);
+}
+
+#[test]
+fn items_of_a_channel_are_received() {
+    let (server, addr) = serves([vec![
+        (
+            message_of(1, "1"),
+            [
+                announced_of(1, ITEMS, "a"),
+                announced_of(1, ITEMS, "b"),
+                message_of(1, "end"),
+            ]
+            .concat(),
+        ),
+        (message_of(1, "2"), announced_of(1, ITEMS, "a")),
+        (control_of(1, CANCEL, ""), vec![]),
+    ]]);
+    let channel: Channel<Multiplexed> = Channel::connect(addr).expect("it listens");
+    let mut stream = channel.stream::<Texts>("1").expect("room");
+    assert_eq!(stream.next().expect("an item"), Some("a"));
+    let rest: Result<Vec<String>> = stream.owned::<String>().collect();
+    assert_eq!(rest.expect("items"), ["b"]);
+    assert_eq!(stream.finish().expect("a reply"), "end");
+
+    let mut dropped = channel.stream::<Texts>("2").expect("room");
+    assert_eq!(dropped.next().expect("an item"), Some("a"));
+    drop(dropped);
+    joined(server);
+}
+
+#[test]
+fn subscription_is_renewed_after_a_restart_of_the_server() {
+    let answer = |event| [frame("welcome"), events(&[event])].concat();
+    let (server, addr) = serves(["a", "b"].map(|event| vec![(frame("follow"), answer(event))]));
+    let channel: Channel = Channel::connect(addr).expect("it listens");
+    let mut all = channel.events::<Owned>();
+    let subscribed = channel.subscribe::<Owned>("follow");
+    let (reply, mut followed) = subscribed.expect("a reply");
+    assert_eq!(reply, "welcome");
+    let received = thread::spawn(move || {
+        for events in [&mut followed, &mut all] {
+            for expected in [
+                ChannelEvent::Event("a"),
+                ChannelEvent::Reconnected,
+                ChannelEvent::Event("b"),
+            ] {
+                assert_eq!(events.next().expect("an event"), expected);
+            }
+        }
+    });
+    joined(received);
+    joined(server);
+}
+
+/// Fails unless this is the error of a method that was called in `async` code.
 #[track_caller]
-fn refuses<T>(method: &str, result: Result<T>) {
-    let Err(error) = result else {
-        panic!("{method} has blocked");
-    };
-    assert_eq!(told(&error), (ErrorKind::Runtime, Execution::NotSent));
+fn assert_refused(method: &str, error: &Error) {
+    assert_eq!(told(error), (ErrorKind::Runtime, Execution::NotSent));
     let text = format!(
         "`{method}()` of `tcs::blocking` would block `async` code: use `tcs::Connection` or `tcs::Channel`, or call it \
          in `spawn_blocking`"
@@ -173,20 +277,98 @@ fn refuses<T>(method: &str, result: Result<T>) {
     assert_eq!(error.to_string(), text);
 }
 
-/// Fails unless each method says that it would block.
+/// Runs this on a thread that may block.
+fn elsewhere<T: Send>(run: impl FnOnce() -> Result<T> + Send) -> T {
+    let result = thread::scope(|scope| scope.spawn(run).join());
+    result.expect("no panic").expect("it may block")
+}
+
+/// Fails unless each method that waits says that it would block.
 fn each_method_refuses(addr: SocketAddr, mut connection: Connection, channel: &Channel) {
-    let connected: Result<Connection> = Connection::connect(addr);
-    refuses("connect", connected);
-    let connected: Result<Channel> = Channel::connect(addr);
-    refuses("connect", connected);
-    refuses("call", connection.call::<Prefixed>("a"));
-    refuses("exchange", connection.exchange::<Ask<_>>(ask("a")));
-    refuses("upload", connection.upload::<Prefixed>("a"));
-    refuses("receive", connection.receive::<&str, tcs::format::Plain>());
-    refuses("close", connection.close());
-    refuses("call", channel.call::<Owned>("a"));
-    refuses("call_with", channel.call_with::<Prefixed, _>("a", str::len));
-    refuses("exchange", channel.exchange::<Ask<_>>(ask("a")));
+    let connect = || elsewhere(|| Connection::<LengthPrefixed>::connect(addr));
+    let (mut first, mut second, mut third) = (connect(), connect(), connect());
+    let mut upload = elsewhere(|| first.upload::<Prefixed>("a"));
+    let mut items = elsewhere(|| second.stream::<Prefixed>("a"));
+    let uploaded = elsewhere(|| third.upload::<Prefixed>("a"));
+    let multiplexed = elsewhere(|| Channel::<Multiplexed>::connect(addr));
+    let mut shared = elsewhere(|| multiplexed.stream::<Texts>("a"));
+    let (_, mut events) = elsewhere(|| channel.subscribe::<Owned>("a"));
+
+    let connected = ConnectOptions::new().connect_blocking::<LengthPrefixed>(addr);
+    let opened = ChannelOptions::<LengthPrefixed>::new(addr).connect_blocking();
+    let item = items.owned::<String>().next();
+    let shared_item = shared.owned::<String>().next();
+    let refused = [
+        ("connect", Connection::<LengthPrefixed>::connect(addr).err()),
+        ("connect", Channel::<LengthPrefixed>::connect(addr).err()),
+        ("connect_blocking", connected.err()),
+        ("connect_blocking", opened.err()),
+        ("call", connection.call::<Prefixed>("a").err()),
+        (
+            "call_for",
+            connection.call_for::<Prefixed, _>("a", Some).err(),
+        ),
+        ("exchange", connection.exchange::<Ask<_>>(ask("a")).err()),
+        ("upload", connection.upload::<Prefixed>("a").err()),
+        ("stream", connection.stream::<Prefixed>("a").err()),
+        ("next_event", connection.next_event::<Prefixed>().err()),
+        (
+            "receive",
+            connection.receive::<&str, tcs::format::Plain>().err(),
+        ),
+        ("close", connection.close().err()),
+        ("send", upload.send("a").err()),
+        ("finish", uploaded.finish().err()),
+        ("next", items.next().err()),
+        ("owned", item.and_then(Result::err)),
+        ("skip_rest", items.skip_rest().err()),
+        ("finish", items.finish().err()),
+        ("call", channel.call::<Owned>("a").err()),
+        (
+            "call_with",
+            channel.call_with::<Prefixed, _>("a", str::len).err(),
+        ),
+        ("call_for", channel.call_for::<Owned, _>("a", Some).err()),
+        ("exchange", channel.exchange::<Ask<_>>(ask("a")).err()),
+        ("subscribe", channel.subscribe::<Owned>("a").err()),
+        ("stream", multiplexed.stream::<Texts>("a").err()),
+        ("next", shared.next().err()),
+        ("owned", shared_item.and_then(Result::err)),
+        ("finish", shared.finish().err()),
+        ("next", events.next().err()),
+    ];
+    for (method, error) in &refused {
+        let told = match *method {
+            "connect_blocking" => "connect",
+            "call_for" => "call",
+            "owned" => "next",
+            method => method,
+        };
+        let error = error.as_ref();
+        assert_refused(
+            told,
+            error.unwrap_or_else(|| panic!("{method} has blocked")),
+        );
+    }
+
+    // No method is forgotten.
+    let do_not_wait = [
+        "deadline",
+        "deadline",
+        "idempotent",
+        "hedge",
+        "events",
+        "state",
+    ];
+    let tested = refused.iter().map(|(method, _)| *method);
+    let mut tested: Vec<&str> = tested.chain(do_not_wait).collect();
+    let declared = include_str!("../../../tcs/src/blocking.rs").lines();
+    let declared = declared.filter_map(|line| line.trim_start().strip_prefix("pub fn "));
+    let names = declared.filter_map(|rest| rest.split(['<', '(']).next());
+    let mut declared: Vec<&str> = names.collect();
+    tested.sort_unstable();
+    declared.sort_unstable();
+    assert_eq!(tested, declared);
 }
 
 #[test]
@@ -230,7 +412,8 @@ fn drop_in_async_code_does_not_panic() {
         let calls = CallsOnDrop(channel.clone(), sender.clone());
         let task = runtime.spawn(async move { drop((connection, channel, calls)) });
         runtime.block_on(within(task)).expect("no panic");
-        refuses("call", results.recv().expect("it was dropped"));
+        let called = results.recv().expect("it was dropped");
+        assert_refused("call", &called.expect_err("it would block"));
     }
     // Of a thread: with its runtime, or after it.
     for first_channel in [false, true] {

@@ -27,6 +27,8 @@ mod multiplexed;
 mod multiplexed_channel;
 mod multiplexed_streams;
 mod nested_deadlines;
+#[cfg(target_os = "linux")]
+mod over_each;
 mod parts;
 mod pipelining;
 mod pipelining_failures;

@@ -41,11 +41,18 @@ pub(crate) async fn pair() -> (Channel, Attempts, [RawPeer; 2]) {
 pub(crate) async fn pair_with(
     set: impl FnOnce(ChannelOptions) -> ChannelOptions,
 ) -> (Channel, Attempts, [RawPeer; 2]) {
+    open_with(set).await
+}
+
+/// Such a channel with any number of connections.
+async fn open_with<const N: usize>(
+    set: impl FnOnce(ChannelOptions) -> ChannelOptions,
+) -> (Channel, Attempts, [RawPeer; N]) {
     let (options, mut attempts) = lasting();
-    let channel = set(options.connections(2)).connect_lazily();
+    let channel = set(options.connections(N)).connect_lazily();
     let channel = channel.expect("good options");
     let mut peers = Vec::new();
-    while peers.len() < 2 {
+    while peers.len() < N {
         let one = call(&channel, "hello");
         settle().await;
         if attempts.waiting() > 0 {
@@ -58,7 +65,7 @@ pub(crate) async fn pair_with(
         }
         assert_eq!(one.reply().await, "hello");
     }
-    let peers = peers.try_into().expect("two");
+    let peers = peers.try_into().expect("not more");
     (channel, attempts, peers)
 }
 
@@ -147,6 +154,38 @@ async fn less_loaded_connection_is_taken() {
     for _ in 0..10 {
         hears(&mut one, "y").await;
     }
+    drop((calls, more));
+}
+
+/// Receives the requests that have arrived. Returns how many there were.
+async fn requests_at(peer: &mut RawPeer) -> usize {
+    let mut count = 0;
+    let soon = Duration::from_millis(1);
+    while timeout(soon, hears(peer, "x")).await.is_ok() {
+        count += 1;
+    }
+    count
+}
+
+#[tokio::test(start_paused = true)]
+async fn less_loaded_of_two_connections_is_taken_and_not_the_least_loaded_of_all() {
+    fastrand::seed(1);
+    let patient = ConnectOptions::new().reply_timeout(Duration::from_hours(1));
+    let opened = open_with::<8>(|options| options.connect_options(patient)).await;
+    let (channel, _attempts, mut peers) = opened;
+    let calls = [(); 160].map(|()| call(&channel, "x"));
+    settle().await;
+    for peer in &mut peers {
+        let count = requests_at(peer).await;
+        assert!((17..=23).contains(&count), "{count}");
+    }
+    // The first has room for 20 more, and is one of two in a quarter of all cases.
+    patiently(peers[0].send(frame("1").repeat(20))).await;
+    settle().await;
+    let more = [(); 40].map(|()| call(&channel, "x"));
+    settle().await;
+    let count = requests_at(&mut peers[0]).await;
+    assert!((5..=16).contains(&count), "{count}");
     drop((calls, more));
 }
 

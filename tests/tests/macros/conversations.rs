@@ -1,9 +1,16 @@
 //! Options that declare messages beside requests and replies.
 
-use std::{fmt::Display, str::FromStr};
+use std::{
+    fmt::Display,
+    future::ready,
+    io,
+    str::FromStr,
+    sync::{Arc, Mutex},
+};
 
 use tcs::{
     ConcurrentServer, Connection, ConnectionInfo, ErrorKind, Peer, Rejection,
+    client::{ChannelEvent, ChannelOptions},
     format::Json,
     framing::{Lines, Multiplexed},
     protocol::{
@@ -12,7 +19,7 @@ use tcs::{
     server_protocol,
 };
 use tcs_tests::{frame, serve_in_memory, within};
-use tokio::io::AsyncWriteExt as _;
+use tokio::{io::AsyncWriteExt as _, task::JoinSet};
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Said<'a> {
@@ -263,6 +270,42 @@ async fn client_of_a_connection_receives_events_between_its_calls() {
     within(serving).await.expect("no panic").expect("served");
 }
 
+#[tokio::test]
+async fn subscription_of_a_module_is_renewed_after_its_connection_was_cut() {
+    fn price(event: ChannelEvent<Price<'_>>) -> Option<(String, u64)> {
+        match event {
+            ChannelEvent::Event(Price { symbol, cents }) => Some((symbol.to_owned(), cents)),
+            ChannelEvent::Reconnected => None,
+            _ => panic!("no event was missed"),
+        }
+    }
+    let connections = Arc::new(Mutex::new(JoinSet::new()));
+    let cut = Arc::clone(&connections);
+    let options = ChannelOptions::over(move || {
+        let (near, far) = tokio::io::duplex(1024);
+        let serving = ConcurrentServer::new(market::Protocol).serve_stream(far, Peer::unnamed());
+        connections.lock().expect("no panic").spawn(serving);
+        ready(io::Result::Ok(near))
+    });
+    let client = market::Client::over(options.connect_lazily().expect("good options"));
+    let request = market::Request::Quote { symbol: "X" };
+    let channel = client.clone().into_inner();
+    let subscribed = within(channel.subscribe::<market::Contract>(request)).await;
+    let (reply, mut events) = subscribed.expect("a reply");
+    assert!(matches!(reply, market::Reply::Quote(true)));
+    let mut next = async || price(within(events.next()).await.expect("an event"));
+    let cents = |symbol: &str| [1, 2].map(|cents| Some((symbol.to_owned(), cents)));
+    assert_eq!([next().await, next().await], cents("X"));
+    assert!(within(client.quote("Y")).await.expect("a reply"));
+    assert_eq!([next().await, next().await], cents("Y"));
+
+    cut.lock().expect("no panic").abort_all();
+    assert_eq!(next().await, None);
+    assert_eq!([next().await, next().await], cents("X"));
+    assert!(within(client.quote("Z")).await.expect("a reply"));
+    assert_eq!([next().await, next().await], cents("Z"));
+}
+
 /// The same module at a client.
 #[tcs::client_protocol(format = Json, push = Price<'_>, is_push = is_price)]
 mod remote_market {
@@ -441,6 +484,34 @@ fn method_of_a_client_sends_chunks_without_async() -> tcs::Result<()> {
         assert_eq!(upload.finish()?.as_deref(), Ok("a|b|c"));
     }
     drop(client);
+    server.stop()?;
+    Ok(())
+}
+
+#[test]
+fn methods_of_a_client_return_items_and_events_without_async() -> tcs::Result<()> {
+    let server = ConcurrentServer::new(market::Protocol).port(0).start()?;
+    let connection = tcs::blocking::Connection::connect(server.local_addr())?;
+    let mut client = market::Client::over(connection);
+    assert!(client.quote("X")?);
+    for expected in [1, 2] {
+        assert_eq!(client.next_event()?.cents, expected);
+    }
+    server.stop()?;
+
+    let server = ConcurrentServer::new(library::Protocol).port(0).start()?;
+    let connection = tcs::blocking::Connection::connect(server.local_addr())?;
+    let mut client = library::Client::over(connection);
+    let mut words = client.words("to be")?;
+    assert_eq!(words.next()?, Some("to"));
+    assert_eq!(words.next()?, Some("be"));
+    assert_eq!(words.finish()?, 5);
+    let channel = tcs::blocking::Channel::connect(server.local_addr())?;
+    let client = library::Client::over(channel);
+    let mut words = client.words("or not")?;
+    let owned: tcs::Result<Vec<String>> = words.owned::<String>().collect();
+    assert_eq!(owned?, ["or", "not"]);
+    assert_eq!(words.finish()?, 6);
     server.stop()?;
     Ok(())
 }

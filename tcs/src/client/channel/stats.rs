@@ -108,6 +108,8 @@ impl ChannelStats {
 
     /// Records that the budget had no retry left.
     pub(super) fn record_refused_retry(&self) {
+        #[cfg(feature = "metrics")]
+        self.metrics.retries_refused.increment(1);
         self.modify(|state| state.retries_refused += 1);
     }
 
