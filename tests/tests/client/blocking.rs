@@ -42,8 +42,6 @@ use tokio::{
 use crate::multiplexed_channel::Owned as Texts;
 
 /// No reply takes longer.
-
-/// Echoes the messages of all connections, on threads of its own, until it is dropped.
 struct Echo {
     addr: SocketAddr,
     has_ended: Arc<AtomicBool>,

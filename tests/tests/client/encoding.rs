@@ -17,8 +17,6 @@ use tcs_tests::{LIMIT, RawPeer, channel::call, client::Prefixed, memory, patient
 use tokio::task::JoinHandle;
 
 /// Longer than anything takes here.
-
-/// A request that runs this while it is encoded.
 struct Runs(Box<dyn FnOnce() + Send>);
 
 impl<Format> Encode<Format> for Runs {

@@ -442,7 +442,7 @@ async fn many_calls_that_are_dropped_together_do_not_hold_up_their_connection() 
     while cancelled < 2 * CALLS {
         cancelled += usize::from(matches!(hear(&mut peer).await, Sent::Notice(..)));
     }
-    let took = computed() - began;
+    let took = computed().saturating_sub(began);
     assert!(took < 5 * SECOND, "{took:?}");
 }
 
