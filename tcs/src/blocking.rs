@@ -309,7 +309,6 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
     ///
     /// Returns the errors of [`client::Items::next`](crate::client::Items::next), and
     /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
-    #[expect(clippy::should_implement_trait, reason = "an item may borrow")]
     pub fn next<'a>(&'a mut self) -> Result<Option<P::Item<'a>>>
     where
         P::Item<'a>: Decode<'a, <P as Streams>::Format>,
@@ -547,7 +546,6 @@ impl<P: Contract + Streams> ChannelItems<P> {
     ///
     /// Returns the errors of [`client::ChannelItems::next`](crate::client::ChannelItems::next), and
     /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
-    #[expect(clippy::should_implement_trait, reason = "an item may borrow")]
     pub fn next<'a>(&'a mut self) -> Result<Option<P::Item<'a>>>
     where
         P::Item<'a>: Decode<'a, <P as Streams>::Format>,
@@ -591,7 +589,6 @@ impl<P: Contract + Pushes> Events<P> {
     ///
     /// Returns the errors of [`client::Events::next`](crate::client::Events::next), and
     /// [`Runtime`](crate::ErrorKind::Runtime) in `async` code.
-    #[expect(clippy::should_implement_trait, reason = "an event may borrow")]
     pub fn next<'a>(&'a mut self) -> Result<ChannelEvent<P::Event<'a>>>
     where
         P::Event<'a>: Decode<'a, <P as Pushes>::Format>,
