@@ -17,13 +17,16 @@
 //! ```
 //!
 //! The same rooms are open for programs at another port, which the server prints. There, requests have replies, and the
-//! client knows which messages are events. It enters the room again after the server was restarted:
+//! client knows which messages are events:
 //!
 //! ```text
 //! $ cargo run --example chat -- 127.0.0.1:40123 Cid tea
 //! 3 in tea
 //! Bob: who is Cid?
 //! ```
+//!
+//! It enters the room again after the server was restarted at the same port, with `cargo run --example chat --
+//! 127.0.0.1:40123`.
 //!
 //! Try: open a third terminal in another room, stop the server while people talk, and stop reading with Ctrl-S.
 
@@ -168,10 +171,10 @@ fn talk(
     Ok(reply.unwrap_or_default())
 }
 
-async fn serve() -> tcs::Result<()> {
+async fn serve(addr: &str) -> tcs::Result<()> {
     let rooms = Arc::new(Rooms::default());
     let programs = ConcurrentServer::new(Talk::new(Arc::clone(&rooms)))
-        .port(0)
+        .address(addr)
         .bind()
         .await?;
     println!("programs talk at {}", programs.local_addr());
@@ -214,6 +217,7 @@ async fn main() -> tcs::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.as_slice() {
         [addr, name, room] => visit(addr, name.clone(), room).await,
-        _ => serve().await,
+        [addr] => serve(addr).await,
+        _ => serve("127.0.0.1:0").await,
     }
 }

@@ -106,8 +106,10 @@ impl Subscriber for Log {
         event.record(&mut fields);
         let mut logged = self.logged();
         let entered = logged.entered.iter();
-        let spans = entered
-            .map(|id| &*logged.spans[usize::try_from(id.into_u64()).expect("few spans") - 1]);
+        let spans = entered.map(|id| {
+            let number = usize::try_from(id.into_u64()).expect("few");
+            &*logged.spans[number - 1]
+        });
         let spans = spans.collect();
         logged.events.push((fields.0, spans));
     }

@@ -159,23 +159,26 @@ fn error_says_whether_to_retry_and_whether_its_connection_is_lost() {
     }
 }
 
+/// Each kind with `true` if it is retryable, and `true` if the connection is lost.
+const REJECTIONS: [(RejectionKind, bool, bool); 12] = [
+    (RejectionKind::Error, false, false),
+    (RejectionKind::BadRequest, false, false),
+    (RejectionKind::TooLarge, false, false),
+    (RejectionKind::Busy, true, false),
+    (RejectionKind::TimedOut, false, false),
+    (RejectionKind::Failed, false, false),
+    (RejectionKind::Cancelled, false, false),
+    (RejectionKind::Unknown, false, false),
+    (RejectionKind::GoingAway, true, true),
+    (RejectionKind::Idle, true, true),
+    (RejectionKind::TooManyConnections, true, true),
+    (RejectionKind::ProtocolError, false, true),
+];
+
 #[test]
 fn rejection_says_whether_to_retry_and_whether_its_connection_is_lost() {
     let peer = &Peer::unnamed();
-    for (kind, is_retryable, is_connection_lost) in [
-        (RejectionKind::Error, false, false),
-        (RejectionKind::BadRequest, false, false),
-        (RejectionKind::TooLarge, false, false),
-        (RejectionKind::Busy, true, false),
-        (RejectionKind::TimedOut, false, false),
-        (RejectionKind::Failed, false, false),
-        (RejectionKind::Cancelled, false, false),
-        (RejectionKind::Unknown, false, false),
-        (RejectionKind::GoingAway, true, true),
-        (RejectionKind::Idle, true, true),
-        (RejectionKind::TooManyConnections, true, true),
-        (RejectionKind::ProtocolError, false, true),
-    ] {
+    for (kind, is_retryable, is_connection_lost) in REJECTIONS {
         let error = Error::rejected(peer, Rejection::new(kind, ""));
         assert_eq!(error.is_retryable(), is_retryable, "{kind}");
         assert_eq!(error.is_connection_lost(), is_connection_lost, "{kind}");
@@ -185,6 +188,49 @@ fn rejection_says_whether_to_retry_and_whether_its_connection_is_lost() {
             assert_eq!(error.is_retryable(), is_retryable, "{kind}");
             assert!(error.is_connection_lost(), "{kind}");
         }
+    }
+}
+
+/// The table in the documentation of `Error`.
+#[test]
+fn table_says_what_errors_say() {
+    let docs = include_str!("mod.rs").split("pub struct Error(").next();
+    let lines = docs.expect("there is a first part").lines();
+    let rows = lines.filter(|line| line.starts_with("/// | `"));
+    let mut rows: Vec<(Vec<&str>, bool)> = rows
+        .map(|row| (row.split('|').map(str::trim).collect(), false))
+        .collect();
+
+    let peer = &Peer::unnamed();
+    let rejections = REJECTIONS.map(|(kind, is_retryable, is_connection_lost)| {
+        let error = Error::rejected(peer, Rejection::new(kind, ""));
+        (error, is_retryable, is_connection_lost)
+    });
+    for (error, is_retryable, is_connection_lost) in verdicts().into_iter().chain(rejections) {
+        let (kind, execution) = (error.kind(), error.execution());
+        let rejection = error.rejection().map(|it| match it.kind() {
+            RejectionKind::Unknown => "any other".to_owned(),
+            kind => format!("*{kind}*"),
+        });
+        let found = rows.iter_mut().filter(|(row, _)| {
+            row[1].contains(&format!("`{kind:?}`"))
+                && row[2].contains(&format!("`{execution:?}`"))
+                && rejection.as_ref().is_none_or(|it| row[1].contains(it))
+        });
+        let found: Vec<_> = found.collect();
+        let Ok([(row, is_used)]) = <[_; 1]>::try_from(found) else {
+            panic!("not one row is about {error:?}");
+        };
+        *is_used = true;
+        // What is retryable except in one case has "unless" and the case.
+        let says_retryable = row[3].starts_with("yes");
+        let is_exception = row[3].contains("unless") && !is_retryable;
+        assert_eq!(says_retryable && !is_exception, is_retryable, "{row:?}");
+        assert_eq!(row[4] == "yes", is_connection_lost, "{row:?}");
+    }
+    for (row, is_used) in rows {
+        // That of the user.
+        assert!(is_used || row[1] == "`Other`", "{row:?}");
     }
 }
 

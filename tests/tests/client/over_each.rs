@@ -121,15 +121,14 @@ impl Site {
     }
 
     async fn channel<F: Framing>(&self) -> Channel<F> {
-        let options = match self.address() {
-            Some((address, options)) => ChannelOptions::new(address).connect_options(options),
-            None => {
-                let connector = Arc::clone(&self.connector);
-                ChannelOptions::over(move || {
-                    let connector = connector.lock().expect("no panic").clone();
-                    async move { connector.expect("a server").connect().await }
-                })
-            }
+        let options = if let Some((address, options)) = self.address() {
+            ChannelOptions::new(address).connect_options(options)
+        } else {
+            let connector = Arc::clone(&self.connector);
+            ChannelOptions::over(move || {
+                let connector = connector.lock().expect("no panic").clone();
+                async move { connector.expect("a server").connect().await }
+            })
         };
         within(options.connect()).await.expect("it listens")
     }
@@ -272,7 +271,7 @@ mod beside {
     pub async fn wait(#[state] waits: &Arc<Waits>) {
         let _tells = OnDrop(&waits.was_dropped);
         waits.began.notify_one();
-        pending().await
+        pending::<()>().await;
     }
 }
 

@@ -39,6 +39,7 @@ each_kind!(
     oldest_events_are_dropped_if_the_server_says_so,
     queues_of_peers_that_do_not_read_share_the_memory_budget,
     events_beyond_the_limit_close_the_connection_if_the_server_says_so,
+    function_sets_the_idle_timeout_of_its_connection,
 );
 
 /// Connects a peer that has joined the room.
@@ -413,17 +414,21 @@ async fn events_do_not_keep_an_idle_peer() {
     ended_in_time(began, Duration::from_mins(1));
 }
 
-#[tokio::test(start_paused = true)]
-async fn function_sets_the_idle_timeout_of_its_connection() {
+async fn function_sets_the_idle_timeout_of_its_connection<K: Kind>() {
+    idle::<K, LengthPrefixed>(|text| control(code::IDLE, text)).await;
+    idle::<K, Lines>(|_| Vec::new()).await;
+}
+
+/// `rejection` is what the framing says to an idle peer.
+async fn idle<K: Kind, F: Wire>(rejection: fn(&str) -> Vec<u8>) {
     for seconds in [20_u64, 600] {
-        let server = shared().server::<WaitingFn, LengthPrefixed>();
+        let server = shared().server::<K, F>();
         let (mut peer, _) = serve_in_memory(server.idle_timeout(Duration::from_mins(1)), 1_000);
-        peer.send(LengthPrefixed::message(&format!("idle {seconds}")))
-            .await;
-        assert_eq!(patiently(peer.hear()).await, Heard::message("set"));
+        let request = F::message(&format!("idle {seconds}"));
+        expect(&mut peer, &request, &F::message("set")).await;
         let began = Instant::now();
         let text = format!("no request arrived for {seconds}s (`idle_timeout`)");
-        assert_eq!(patiently(peer.hear()).await, Heard::Control(0x41, text));
+        assert_eq!(patiently(peer.rest()).await, rejection(&text));
         ended_in_time(began, Duration::from_secs(seconds));
     }
 }

@@ -272,9 +272,9 @@ async fn client_of_a_connection_receives_events_between_its_calls() {
 
 #[tokio::test]
 async fn subscription_of_a_module_is_renewed_after_its_connection_was_cut() {
-    fn price(event: ChannelEvent<Price<'_>>) -> Option<(String, u64)> {
+    fn price(event: &ChannelEvent<Price<'_>>) -> Option<(String, u64)> {
         match event {
-            ChannelEvent::Event(Price { symbol, cents }) => Some((symbol.to_owned(), cents)),
+            ChannelEvent::Event(Price { symbol, cents }) => Some(((*symbol).to_owned(), *cents)),
             ChannelEvent::Reconnected => None,
             _ => panic!("no event was missed"),
         }
@@ -293,7 +293,7 @@ async fn subscription_of_a_module_is_renewed_after_its_connection_was_cut() {
     let subscribed = within(channel.subscribe::<market::Contract>(request)).await;
     let (reply, mut events) = subscribed.expect("a reply");
     assert!(matches!(reply, market::Reply::Quote(true)));
-    let mut next = async || price(within(events.next()).await.expect("an event"));
+    let mut next = async || price(&within(events.next()).await.expect("an event"));
     let cents = |symbol: &str| [1, 2].map(|cents| Some((symbol.to_owned(), cents)));
     assert_eq!([next().await, next().await], cents("X"));
     assert!(within(client.quote("Y")).await.expect("a reply"));

@@ -394,6 +394,18 @@ async fn chat_has_rooms() {
     hears(&mut ann, "Bob: who is Dan?").await;
     server.interrupt().await;
     assert_eq!(server.finished().await.succeeded(), [""; 0]);
+    // It enters the room of the next server.
+    let mut server = Process::start(example_path("chat"), [programs]);
+    assert_eq!(server.line().await, line);
+    assert_eq!(program.line().await, "* connected again");
+    let [mut eve] = self::guests(["Eve"]).await;
+    hears(&mut eve, "welcome, Eve").await;
+    say(&mut eve, "/join tea").await;
+    hears(&mut eve, "2 in tea").await;
+    assert_eq!(program.line().await, "* Eve has come");
+    drop(eve);
+    server.interrupt().await;
+    assert_eq!(server.finished().await.succeeded(), [""; 0]);
     program.interrupt().await;
 }
 
