@@ -1,11 +1,11 @@
 //! Callers of a channel, each in a task of its own.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, marker::PhantomData};
 
 use tcs::{
     Channel, Error, Peer, Result,
     format::{Decode, DecodeError, Encode, EncodeError, Frame, Plain, Writer},
-    framing::LengthPrefixed,
+    framing::{Framing, LengthPrefixed},
     protocol::{ClientProtocol, Contract, Pushes},
 };
 use tokio::task::JoinHandle;
@@ -14,16 +14,16 @@ use crate::{patiently, within};
 
 /// Texts both ways, which the caller gets for itself.
 #[derive(Debug)]
-pub enum Owned {}
+pub struct Owned<F = LengthPrefixed>(PhantomData<F>);
 
-impl Contract for Owned {
-    type Framing = LengthPrefixed;
+impl<F: Framing> Contract for Owned<F> {
+    type Framing = F;
     type Format = Plain;
     type Request<'a> = &'a str;
     type Reply<'a> = String;
 }
 
-impl Pushes for Owned {
+impl<F: Framing> Pushes for Owned<F> {
     type Format = Plain;
     type Event<'a> = &'a str;
 }

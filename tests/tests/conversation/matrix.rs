@@ -20,10 +20,14 @@ use tcs::{
     server::Report,
 };
 use tcs_tests::{
-    Act, Gate, Kind, Over, RawPeer, ReadyFn, Running, SyncFn, WaitingFn, each_kind, gate,
-    start_over, within,
+    Act, BlockingFn, Gate, Kind, Over, RawPeer, ReadyFn, Running, SyncFn, WaitingFn, each_kind,
+    gate, start_over, within,
 };
-use tokio::io::{copy, split};
+use tokio::{
+    io::{copy, split},
+    runtime::Handle,
+    task::yield_now,
+};
 
 use crate::hub::{Wire, hear};
 
@@ -257,6 +261,13 @@ impl Shared {
         server.handle().stop();
         let report = within(server.finished()).await;
         assert_eq!((report.requests.in_flight, report.connections.open), (0, 0));
+        // Another thread may still be about to forget a task that has ended.
+        let no_task_is_left = async {
+            while Handle::current().metrics().num_alive_tasks() > 0 {
+                yield_now().await;
+            }
+        };
+        within(no_task_is_left).await;
         let queued = self.queued.load(Ordering::Relaxed);
         let events = report.events;
         assert_eq!(events.sent + events.dropped, queued, "{report}");
@@ -566,6 +577,7 @@ async fn peers_may_leave_after_each_byte() {
         leave_after_each_byte::<OneByOne<SyncFn, LengthPrefixed>>(Over::Memory, leave).await;
         leave_after_each_byte::<OneByOne<ReadyFn, LengthPrefixed>>(Over::Memory, leave).await;
         leave_after_each_byte::<OneByOne<WaitingFn, LengthPrefixed>>(Over::Memory, leave).await;
+        leave_after_each_byte::<OneByOne<BlockingFn, LengthPrefixed>>(Over::Memory, leave).await;
         leave_after_each_byte::<OneByOne<WaitingFn, Lines>>(Over::Memory, leave).await;
         leave_after_each_byte::<OneByOne<SyncFn, Multiplexed>>(Over::Memory, leave).await;
         leave_after_each_byte::<OneByOne<WaitingFn, Multiplexed>>(Over::Memory, leave).await;
@@ -573,6 +585,16 @@ async fn peers_may_leave_after_each_byte() {
         leave_after_each_byte::<SideBySide<WaitingFn, Lines>>(Over::Memory, leave).await;
         leave_after_each_byte::<AsTheyAreReady<ReadyFn, Multiplexed>>(Over::Memory, leave).await;
         leave_after_each_byte::<AsTheyAreReady<WaitingFn, Multiplexed>>(Over::Memory, leave).await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn peers_may_leave_after_each_byte_over_tls() {
+    for leave in [Leave::Close, Leave::HalfClose] {
+        leave_after_each_byte::<OneByOne<WaitingFn, LengthPrefixed>>(Over::Tls, leave).await;
+        leave_after_each_byte::<OneByOne<WaitingFn, Lines>>(Over::Tls, leave).await;
+        leave_after_each_byte::<AsTheyAreReady<WaitingFn, Multiplexed>>(Over::Tls, leave).await;
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    io,
+    io, iter,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,28 +11,70 @@ use std::{
 use tcs::{
     Channel, Connection, ErrorKind, Execution, Result,
     client::{ChannelOptions, ConnectOptions},
-    framing::LengthPrefixed,
+    framing::{Framing, LengthPrefixed, Multiplexed},
     testing::{Pipe, pipe},
 };
-use tcs_tests::{channel::Owned, code, control, frame, patiently};
+use tcs_tests::{
+    channel::Owned,
+    code, control, frame,
+    ids::{control_of, message_of},
+    patiently,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     task::JoinSet,
     time::sleep,
 };
 
-/// The requests. Their frames have 5, 6 and 7 bytes, and their replies one more.
+/// The requests. With their headers, they have 1, 2 and 3 bytes more, and their replies 2, 3 and 4.
 const REQUESTS: [&str; 3] = ["1", "22", "333"];
 
-const REQUEST_BYTES: usize = 18;
-const REPLY_BYTES: usize = 21;
-
-/// What [`Client::LogsIn`] says first. Its frame has 9 bytes, and its reply one more.
+/// What [`Client::LogsIn`] says first.
 const LOGIN: &str = "login";
-const LOGIN_BYTES: usize = 9;
 
-/// The bytes of `GOING_AWAY`: a header, the code, and a text.
-const GOING_AWAY_BYTES: usize = 7;
+/// The bytes of a framing.
+trait Wire: Framing {
+    const HEADER: usize;
+    /// The most requests that a server executes before it replies, in reverse order.
+    const TOGETHER: usize;
+    /// A client that has a deadline says so before each request.
+    const DEADLINE: usize;
+    const REPLIES: usize = 3 * Self::HEADER + 9;
+    /// A header, the code, and a text.
+    const GOING_AWAY: usize = Self::HEADER + 3;
+
+    fn going_away() -> Vec<u8>;
+
+    fn reply(id: u32, text: &str) -> Vec<u8>;
+}
+
+impl Wire for LengthPrefixed {
+    const HEADER: usize = 4;
+    const TOGETHER: usize = 1;
+    const DEADLINE: usize = 0;
+
+    fn going_away() -> Vec<u8> {
+        control(code::GOING_AWAY, "so")
+    }
+
+    fn reply(_id: u32, text: &str) -> Vec<u8> {
+        frame(text)
+    }
+}
+
+impl Wire for Multiplexed {
+    const HEADER: usize = 8;
+    const TOGETHER: usize = usize::MAX;
+    const DEADLINE: usize = Self::HEADER + 5;
+
+    fn going_away() -> Vec<u8> {
+        control_of(0, code::GOING_AWAY, "so")
+    }
+
+    fn reply(id: u32, text: &str) -> Vec<u8> {
+        message_of(id, text)
+    }
+}
 
 /// Longer than the deadline of calls, and shorter than the reply timeout.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -122,8 +164,8 @@ impl Server {
         }
     }
 
-    async fn run(mut self) {
-        if self.serve().await.is_some() {
+    async fn run<F: Wire>(mut self) {
+        if self.serve::<F>().await.is_some() {
             return;
         }
         match self.life.1 {
@@ -135,20 +177,28 @@ impl Server {
     }
 
     /// Returns `None` when the connection is to end, and a value if the client has closed it.
-    async fn serve(&mut self) -> Option<io::Result<()>> {
+    async fn serve<F: Wire>(&mut self) -> Option<io::Result<()>> {
         let mut received = Vec::new();
         let mut replies = 0;
         loop {
-            if let Cut::GoingAway(after, _) = self.life.0
-                && replies == after
-            {
-                self.send(&control(code::GOING_AWAY, "so")).await?;
-                return None;
-            }
-            if let Some(request) = take_request(&mut received) {
-                self.execute(&request);
-                self.send(&frame(reply_to(&request))).await?;
+            // Those that it executes before it goes away are answered.
+            let most = match self.life.0 {
+                Cut::GoingAway(after, _) if replies == after => {
+                    self.send(&F::going_away()).await?;
+                    return None;
+                }
+                Cut::GoingAway(after, _) => after - replies,
+                _ => usize::MAX,
+            };
+            let requests: Vec<_> = iter::from_fn(|| take_request::<F>(&mut received))
+                .take(most.min(F::TOGETHER))
+                .inspect(|(_, request)| self.execute(request))
+                .collect();
+            for (id, request) in requests.iter().rev() {
+                self.send(&F::reply(*id, &reply_to(request))).await?;
                 replies += 1;
+            }
+            if !requests.is_empty() {
                 continue;
             }
             let mut bytes = [0; 64];
@@ -201,13 +251,20 @@ fn reply_to(request: &str) -> String {
     format!("={request}")
 }
 
-/// Removes the first complete request.
-fn take_request(received: &mut Vec<u8>) -> Option<String> {
-    let header = received.first_chunk()?;
-    let end = 4 + usize::try_from(u32::from_be_bytes(*header)).expect("64 bits");
-    let request = received.get(4..end)?.to_vec();
-    received.drain(..end);
-    Some(String::from_utf8(request).expect("text"))
+/// Removes the first complete request, and the notices before it. Returns its id, if there is one, and its text.
+fn take_request<F: Wire>(received: &mut Vec<u8>) -> Option<(u32, String)> {
+    loop {
+        let header = received.get(..F::HEADER)?;
+        let length = u32::from_be_bytes(*header.first_chunk()?);
+        let id = u32::from_be_bytes(*header.last_chunk()?);
+        let end = F::HEADER + usize::try_from(length << 1 >> 1).expect("64 bits");
+        let text = received.get(F::HEADER..end)?.to_vec();
+        received.drain(..end);
+        let is_notice = length >> 31 == 1;
+        if !is_notice {
+            return Some((id, String::from_utf8(text).expect("text")));
+        }
+    }
 }
 
 /// One server, its connections in their order, and a client.
@@ -242,7 +299,7 @@ impl Seen {
 }
 
 impl Case {
-    async fn check(&self, seen: &mut Seen) {
+    async fn check<F: Wire>(&self, seen: &mut Seen) {
         let executions = Executions::default();
         let lives = Mutex::new(VecDeque::from(self.lives.clone()));
         let servers = Arc::new(Mutex::new(JoinSet::new()));
@@ -256,10 +313,10 @@ impl Case {
             }
             let (near, far) = pipe(pipe_len);
             let server = Server::new(far, life, Arc::clone(&counted));
-            serving.lock().expect("no panic").spawn(server.run());
+            serving.lock().expect("no panic").spawn(server.run::<F>());
             Ok(near)
         };
-        let results = patiently(self.call(open)).await;
+        let results = patiently(self.call::<F>(open)).await;
         // What the server can receive and execute, it has.
         sleep(2 * PAUSE).await;
         servers.lock().expect("no panic").abort_all();
@@ -270,7 +327,7 @@ impl Case {
         }
     }
 
-    async fn call(
+    async fn call<F: Wire>(
         &self,
         open: impl Fn() -> io::Result<Pipe> + Send + Sync + 'static,
     ) -> Vec<Result<String>> {
@@ -278,24 +335,23 @@ impl Case {
         let channel = match self.client {
             Client::Connection => {
                 let near = open().expect("it is not refused");
-                let mut connection = options.over(near).expect("good options");
+                let mut connection: Connection<F> = options.over(near).expect("good options");
                 return one_after_the_other(&mut connection).await;
             }
             Client::Shared => {
                 let near = open().expect("it is not refused");
-                let connection: Connection<LengthPrefixed> =
-                    options.over(near).expect("good options");
+                let connection: Connection<F> = options.over(near).expect("good options");
                 connection.into_channel().expect("a runtime")
             }
             _ => {
-                let options: ChannelOptions = ChannelOptions::over(move || {
+                let options = ChannelOptions::<F>::over(move || {
                     let opened = open();
                     async { opened }
                 });
                 let mut options = options.retries(self.client != Client::WithoutRetries);
                 if self.client == Client::LogsIn {
                     options = options.on_connect(|mut connection| async {
-                        let reply = connection.call::<Owned>(LOGIN).await?;
+                        let reply = connection.call::<Owned<F>>(LOGIN).await?;
                         assert_eq!(reply, reply_to(LOGIN));
                         Ok(connection)
                     });
@@ -388,35 +444,59 @@ async fn idle() {
     sleep(Duration::from_millis(1)).await;
 }
 
-async fn call(channel: Channel, request: &'static str) -> Result<String> {
-    channel.call::<Owned>(request).await
+async fn call<F: Wire>(channel: Channel<F>, request: &'static str) -> Result<String> {
+    channel.call::<Owned<F>>(request).await
 }
 
-async fn one_after_the_other(connection: &mut Connection<LengthPrefixed>) -> Vec<Result<String>> {
+async fn one_after_the_other<F: Wire>(connection: &mut Connection<F>) -> Vec<Result<String>> {
     let mut results = Vec::new();
     for request in REQUESTS {
-        results.push(connection.call::<Owned>(request).await);
+        results.push(connection.call::<Owned<F>>(request).await);
         idle().await;
     }
     results
 }
 
 /// Returns each cut of a connection of three calls.
-fn cuts() -> impl Iterator<Item = Cut> {
-    let received = (0..=REQUEST_BYTES).map(Cut::Received);
-    let sent = (0..=REPLY_BYTES).map(Cut::Sent);
-    let replies = [0, 6, 13, REPLY_BYTES].into_iter().enumerate();
-    let going_away = replies.flat_map(|(replies, bytes)| {
-        (bytes..=bytes + GOING_AWAY_BYTES).map(move |bytes| Cut::GoingAway(replies, bytes))
+fn cuts<F: Wire>(client: Client) -> Vec<Cut> {
+    let notice = if client == Client::Deadline {
+        F::DEADLINE
+    } else {
+        0
+    };
+    let received = (0..=3 * (notice + F::HEADER) + 6).map(Cut::Received);
+    let sent = (0..=F::REPLIES).map(Cut::Sent);
+    let replies = [0, F::HEADER + 2, 2 * F::HEADER + 5, F::REPLIES].into_iter();
+    let going_away = replies.enumerate().flat_map(|(replies, bytes)| {
+        (bytes..=bytes + F::GOING_AWAY).map(move |bytes| Cut::GoingAway(replies, bytes))
     });
-    received.chain(sent).chain(going_away)
+    received.chain(sent).chain(going_away).collect()
 }
 
-/// Checks each cut for a client, after each of these lists of connections that have ended before. Returns what was seen.
-async fn check_all(client: Client, before: &[&[Life]]) -> Seen {
+/// Returns what a channel meets before the connection that is cut.
+fn before<F: Wire>(client: Client) -> Vec<Vec<Life>> {
+    let refused = (Cut::Refused, End::Close);
+    let mut all = vec![
+        vec![],
+        vec![(Cut::Received(F::HEADER + 3), End::Close), refused],
+        vec![refused],
+        vec![(Cut::GoingAway(0, F::GOING_AWAY), End::Close)],
+    ];
+    all.truncate(match client {
+        // There is no other connection.
+        Client::Shared | Client::Connection => 1,
+        // What ids change is on the last one.
+        _ if F::TOGETHER > 1 => 2,
+        _ => 4,
+    });
+    all
+}
+
+/// Checks these cuts for a client, after each of these lists of connections that have ended before.
+async fn check<F: Wire>(client: Client, before: &[Vec<Life>], cuts: &[Cut]) -> Seen {
     let mut seen = Seen::default();
     for before in before {
-        for cut in cuts() {
+        for cut in cuts {
             for end in [End::Close, End::Reset, End::Silence, End::Pause] {
                 for timing in [Timing::Together, Timing::Apart] {
                     // The first pipe keeps most of what is sent in the queue.
@@ -425,9 +505,9 @@ async fn check_all(client: Client, before: &[&[Life]]) -> Seen {
                             client,
                             timing,
                             pipe,
-                            lives: [before, &[(cut, end)][..]].concat(),
+                            lives: [before, &[(*cut, end)][..]].concat(),
                         };
-                        case.check(&mut seen).await;
+                        case.check::<F>(&mut seen).await;
                     }
                 }
             }
@@ -436,81 +516,68 @@ async fn check_all(client: Client, before: &[&[Life]]) -> Seen {
     seen
 }
 
-/// What a new channel meets before the connection that is cut.
-const RECONNECTING: &[&[Life]] = &[
-    &[],
-    &[(Cut::Refused, End::Close)],
-    &[(Cut::Received(7), End::Close), (Cut::Refused, End::Close)],
-    &[(Cut::GoingAway(0, GOING_AWAY_BYTES), End::Close)],
-];
+/// Checks all cuts for a client, with both framings, and that this was seen.
+async fn check_all(client: Client, is_seen: impl Fn(&Seen) -> bool) {
+    async fn all<F: Wire>(client: Client) -> Seen {
+        check::<F>(client, &before::<F>(client), &cuts::<F>(client)).await
+    }
+    for seen in [
+        all::<LengthPrefixed>(client).await,
+        all::<Multiplexed>(client).await,
+    ] {
+        assert!(is_seen(&seen), "{seen:?}");
+    }
+}
+
+fn some_are_unknown(seen: &Seen) -> bool {
+    seen.replies > 0 && seen.unknown_and_executed > 0 && seen.unknown_and_not_executed > 0
+}
 
 #[tokio::test(start_paused = true)]
 async fn lasting_channel_executes_no_request_twice_and_fails_only_where_it_may_have_been_executed()
 {
-    let seen = check_all(Client::Lasting, RECONNECTING).await;
-    assert!(
-        seen.replies > 0 && seen.unknown_and_executed > 0,
-        "{seen:?}"
-    );
-    assert!(seen.unknown_and_not_executed > 0, "{seen:?}");
+    check_all(Client::Lasting, some_are_unknown).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn idempotent_calls_are_answered_wherever_the_connection_is_cut() {
-    let seen = check_all(Client::Idempotent, RECONNECTING).await;
-    assert!(seen.replies > 0 && seen.executed_twice > 0, "{seen:?}");
+    let is_seen = |seen: &Seen| seen.replies > 0 && seen.executed_twice > 0;
+    check_all(Client::Idempotent, is_seen).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn late_calls_are_executed_at_most_once_and_only_if_they_say_so() {
-    let seen = check_all(Client::Deadline, RECONNECTING).await;
-    assert!(
-        seen.replies > 0 && seen.unknown_and_executed > 0,
-        "{seen:?}"
-    );
-    assert!(seen.unknown_and_not_executed > 0, "{seen:?}");
+    check_all(Client::Deadline, some_are_unknown).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn calls_without_retries_tell_what_became_of_their_requests() {
-    let seen = check_all(Client::WithoutRetries, RECONNECTING).await;
-    assert!(seen.has_all_errors(), "{seen:?}");
+    check_all(Client::WithoutRetries, Seen::has_all_errors).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn shared_connection_tells_what_became_of_its_requests() {
-    let seen = check_all(Client::Shared, &[&[]]).await;
-    assert!(seen.has_all_errors(), "{seen:?}");
+    check_all(Client::Shared, Seen::has_all_errors).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn connection_tells_what_became_of_its_requests() {
-    let seen = check_all(Client::Connection, &[&[]]).await;
-    assert!(seen.has_all_errors(), "{seen:?}");
+    check_all(Client::Connection, Seen::has_all_errors).await;
+}
+
+async fn on_connect_is_cut<F: Wire>() {
+    let bytes = F::HEADER + LOGIN.len();
+    let received = (0..bytes).map(Cut::Received);
+    let sent = (0..=bytes).map(Cut::Sent);
+    let going_away = (0..=F::GOING_AWAY).map(|bytes| Cut::GoingAway(0, bytes));
+    let cuts: Vec<_> = received.chain(sent).chain(going_away).collect();
+    let seen = check::<F>(Client::LogsIn, &[vec![]], &cuts).await;
+    // Four ends, two timings, two pipes.
+    assert_eq!(seen.replies, cuts.len() * 16 * REQUESTS.len());
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_call_notices_where_the_exchange_of_on_connect_is_cut() {
-    let mut seen = Seen::default();
-    let mut cases = 0;
-    let received = (0..LOGIN_BYTES).map(Cut::Received);
-    let sent = (0..=LOGIN_BYTES).map(Cut::Sent);
-    let going_away = (0..=GOING_AWAY_BYTES).map(|bytes| Cut::GoingAway(0, bytes));
-    for cut in received.chain(sent).chain(going_away) {
-        for end in [End::Close, End::Reset, End::Silence, End::Pause] {
-            for timing in [Timing::Together, Timing::Apart] {
-                for pipe in [3, 1 << 10] {
-                    let case = Case {
-                        client: Client::LogsIn,
-                        timing,
-                        pipe,
-                        lives: vec![(cut, end)],
-                    };
-                    case.check(&mut seen).await;
-                    cases += 1;
-                }
-            }
-        }
-    }
-    assert_eq!(seen.replies, cases * REQUESTS.len());
+    on_connect_is_cut::<LengthPrefixed>().await;
+    on_connect_is_cut::<Multiplexed>().await;
 }

@@ -1,7 +1,8 @@
-//! A server is restarted under a channel, by SIGTERM and by `kill -9`.
+//! Servers are restarted under a channel, by SIGTERM and by `kill -9`.
 
 use std::{
-    collections::HashMap,
+    any::type_name,
+    collections::{HashMap, VecDeque},
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -12,7 +13,11 @@ use std::{
     time::Duration,
 };
 
-use tcs::{Channel, Execution, client::ChannelOptions};
+use tcs::{
+    Channel, Execution,
+    client::ChannelOptions,
+    framing::{Framing, LengthPrefixed, Multiplexed},
+};
 use tcs_tests::{channel::Owned, process::Process, scratch_path, within};
 use tokio::{net::TcpSocket, task::JoinSet};
 
@@ -29,28 +34,30 @@ struct Server {
     process: Process,
     addr: SocketAddr,
     log: PathBuf,
+    framing: &'static str,
 }
 
 impl Server {
-    async fn start(addr: SocketAddr) -> Self {
+    async fn start(addr: SocketAddr, framing: &'static str) -> Self {
         let log = scratch_path("log");
         Self {
-            process: start(addr, &log).await,
+            process: start(addr, &log, framing).await,
             addr,
             log,
+            framing,
         }
     }
 
-    /// Ends the server with a signal, and starts it again.
-    async fn restart(self, signal: &str) -> Self {
-        let Self { process, addr, log } = self;
-        process.signal(signal).await;
-        let finished = process.finished().await;
+    /// Ends the server with a signal, and starts it again after `meanwhile`.
+    async fn restart(mut self, signal: &str, meanwhile: impl Future) -> Self {
+        self.process.signal(signal).await;
+        let finished = self.process.finished().await;
         if signal == "TERM" {
             finished.succeeded();
         }
-        let process = start(addr, &log).await;
-        Self { process, addr, log }
+        meanwhile.await;
+        self.process = start(self.addr, &self.log, self.framing).await;
+        self
     }
 
     /// Stops the server, and returns how often each request was executed.
@@ -67,9 +74,11 @@ impl Server {
     }
 }
 
-async fn start(addr: SocketAddr, log: &Path) -> Process {
+async fn start(addr: SocketAddr, log: &Path, framing: &str) -> Process {
     let program = env!("CARGO_BIN_EXE_restarted");
-    let mut process = Process::start(program, [addr.to_string().as_ref(), log.as_os_str()]);
+    let addr = addr.to_string();
+    let arguments = [addr.as_ref(), log.as_os_str(), framing.as_ref()];
+    let mut process = Process::start(program, arguments);
     assert_eq!(process.line().await, "listening");
     process
 }
@@ -109,7 +118,7 @@ struct Outcome {
 }
 
 impl Load {
-    fn start(channel: &Channel) -> Self {
+    fn start<F: Framing>(channel: &Channel<F>) -> Self {
         let shared = Arc::new(Shared::default());
         let mut tasks = JoinSet::new();
         for _ in 0..TASKS {
@@ -129,15 +138,21 @@ impl Load {
         within(answered).await;
     }
 
-    async fn restart(&self, server: Server) -> Server {
-        let server = server.restart("TERM").await;
+    /// Restarts a server. If there are `others`, calls are answered meanwhile.
+    async fn restart(&self, server: Server, others: bool) -> Server {
+        let meanwhile = async {
+            if others {
+                self.goes_on().await;
+            }
+        };
+        let server = server.restart("TERM", meanwhile).await;
         self.goes_on().await;
         server
     }
 
     async fn kill(&self, server: Server) -> Server {
         self.shared.kills.fetch_add(1, SeqCst);
-        let server = server.restart("KILL").await;
+        let server = server.restart("KILL", async {}).await;
         self.goes_on().await;
         self.shared.recoveries.fetch_add(1, SeqCst);
         server
@@ -154,13 +169,13 @@ impl Load {
 }
 
 impl Shared {
-    async fn calls(self: Arc<Self>, channel: Channel) -> Vec<Outcome> {
+    async fn calls<F: Framing>(self: Arc<Self>, channel: Channel<F>) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         while !self.is_stopped.load(SeqCst) {
             let number = self.next.fetch_add(1, SeqCst);
             let recoveries = self.recoveries.load(SeqCst);
             let request = number.to_string();
-            let error = match channel.call::<Owned>(&request).await {
+            let error = match channel.call::<Owned<F>>(&request).await {
                 Ok(reply) => {
                     assert_eq!(reply, request, "the reply of another call");
                     self.answers.fetch_add(1, SeqCst);
@@ -178,29 +193,44 @@ impl Shared {
     }
 }
 
-/// Restarts a server under a channel. Returns what became of each call, and how often its request was executed.
-async fn restarted(is_idempotent: bool) -> Vec<(Outcome, usize)> {
-    let (_reserved, addr) = reserve();
-    let mut server = Server::start(addr).await;
-    let options: ChannelOptions = ChannelOptions::new(addr);
-    let channel = options.backoff(Duration::from_millis(5), Duration::from_millis(20));
-    let mut channel = within(channel.connect()).await.expect("it listens");
+/// Restarts servers in turn under a channel. Only one that is alone is killed, too. Returns what became of each call, and
+/// how often its request was executed.
+async fn restarted<F: Framing>(count: usize, is_idempotent: bool) -> Vec<(Outcome, usize)> {
+    let kills = if count == 1 { KILLS } else { 0 };
+    let ports: Vec<_> = (0..count).map(|_| reserve()).collect();
+    let mut servers = VecDeque::new();
+    for (_, addr) in &ports {
+        servers.push_back(Server::start(*addr, type_name::<F>()).await);
+    }
+    let mut options = ChannelOptions::<F>::new(ports[0].1);
+    for (_, addr) in &ports[1..] {
+        options = options.address(*addr);
+    }
+    let options = options.backoff(Duration::from_millis(5), Duration::from_millis(20));
+    let mut channel = within(options.connect()).await.expect("they listen");
     if is_idempotent {
         channel = channel.idempotent();
     }
     let load = Load::start(&channel);
     load.goes_on().await;
     for number in 1..=RESTARTS {
-        server = load.restart(server).await;
-        if number % (RESTARTS / KILLS) == 0 {
+        let server = servers.pop_front().expect("one at least");
+        let mut server = load.restart(server, count > 1).await;
+        if kills > 0 && number % (RESTARTS / kills) == 0 {
             server = load.kill(server).await;
         }
+        servers.push_back(server);
     }
     let outcomes = load.stop().await;
     let state = channel.state();
-    assert!(state.connects > (RESTARTS + KILLS) as u64, "{state:?}");
+    assert!(state.connects > (RESTARTS + kills) as u64, "{state:?}");
     drop(channel);
-    let executions = server.stop().await;
+    let mut executions = HashMap::new();
+    for server in servers {
+        for (number, times) in server.stop().await {
+            *executions.entry(number).or_default() += times;
+        }
+    }
     let with_count = |outcome: Outcome| {
         let count = executions.get(&outcome.number).copied();
         (outcome, count.unwrap_or_default())
@@ -208,18 +238,16 @@ async fn restarted(is_idempotent: bool) -> Vec<(Outcome, usize)> {
     outcomes.into_iter().map(with_count).collect()
 }
 
-#[tokio::test]
-async fn idempotent_calls_do_not_fail_while_the_server_is_restarted_and_killed() {
-    for (Outcome { number, error, .. }, executions) in restarted(true).await {
+async fn idempotent_calls_do_not_fail<F: Framing>() {
+    for (Outcome { number, error, .. }, executions) in restarted::<F>(1, true).await {
         assert!(error.is_none(), "{number}: {error:?}");
         assert!(executions >= 1, "{number} was answered and not executed");
     }
 }
 
-#[tokio::test]
-async fn no_call_is_executed_twice_and_only_kills_fail_some() {
+async fn no_call_is_executed_twice<F: Framing>() {
     let mut failures = 0;
-    for (outcome, executions) in restarted(false).await {
+    for (outcome, executions) in restarted::<F>(1, false).await {
         let number = outcome.number;
         let Some(error) = outcome.error else {
             assert_eq!(executions, 1, "{number} was answered");
@@ -231,4 +259,29 @@ async fn no_call_is_executed_twice_and_only_kills_fail_some() {
         assert!(outcome.was_killed, "{number}: {error:?} without a kill");
     }
     assert!(failures > 0, "no kill met a call");
+}
+
+async fn no_call_fails_while_each_of_three_servers_is_restarted<F: Framing>() {
+    for (Outcome { number, error, .. }, executions) in restarted::<F>(3, false).await {
+        assert!(error.is_none(), "{number}: {error:?}");
+        assert_eq!(executions, 1, "{number} was answered");
+    }
+}
+
+#[tokio::test]
+async fn idempotent_calls_do_not_fail_while_the_server_is_restarted_and_killed() {
+    idempotent_calls_do_not_fail::<LengthPrefixed>().await;
+    idempotent_calls_do_not_fail::<Multiplexed>().await;
+}
+
+#[tokio::test]
+async fn no_call_is_executed_twice_and_only_kills_fail_some() {
+    no_call_is_executed_twice::<LengthPrefixed>().await;
+    no_call_is_executed_twice::<Multiplexed>().await;
+}
+
+#[tokio::test]
+async fn no_call_fails_while_the_servers_of_a_channel_are_restarted_in_turn() {
+    no_call_fails_while_each_of_three_servers_is_restarted::<LengthPrefixed>().await;
+    no_call_fails_while_each_of_three_servers_is_restarted::<Multiplexed>().await;
 }

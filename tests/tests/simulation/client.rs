@@ -35,6 +35,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// What the documentation of `Channel` says for this reply timeout, and two steps of the simulation.
 const LONGEST_CALL: Duration = Duration::from_millis(5_250 + 20);
+const LONGEST_WITHOUT_RETRIES: Duration = Duration::from_millis(2_125 + 20);
 /// How late a deadline may end a call.
 const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 
@@ -52,6 +53,7 @@ pub(crate) struct Caller {
     /// Whom it connects to, in turn.
     pub(crate) servers: Vec<String>,
     pub(crate) has_ids: bool,
+    pub(crate) has_retries: bool,
     pub(crate) seed: u64,
 }
 
@@ -143,6 +145,7 @@ impl ClientHost {
         } = self;
         let opens = Arc::new(Opens::default());
         let channel = caller.channel(&opens)?;
+        let first = caller.journal.entries().calls.len() as u64;
         let mut rng = Rng::with_seed(caller.seed);
         let mut tasks = JoinSet::new();
         for _ in 0..TASKS {
@@ -155,6 +158,7 @@ impl ClientHost {
         }
         caller.recover(&channel).await;
         caller.check_counts(&channel.state(), &opens);
+        caller.check_retries(channel.state().retries, first);
         drop(channel);
         is_done.store(true, Relaxed);
         Ok(())
@@ -173,9 +177,12 @@ impl Caller {
     fn options<F: Framing>(&self, opens: &Arc<Opens>) -> ChannelOptions<F> {
         let (host, opens) = (self.clone(), Arc::clone(opens));
         let next = Arc::new(AtomicUsize::new(usize::from(self.seed.to_le_bytes()[0])));
-        let connect = ConnectOptions::new()
+        let mut connect = ConnectOptions::new()
             .connect_timeout(CONNECT_TIMEOUT)
             .reply_timeout(REPLY_TIMEOUT);
+        if self.seed.is_multiple_of(5) {
+            connect = connect.max_in_flight(2);
+        }
         ChannelOptions::over(move || {
             let (host, opens) = (host.clone(), Arc::clone(&opens));
             let place = next.fetch_add(1, Relaxed) % host.servers.len();
@@ -186,6 +193,7 @@ impl Caller {
         .backoff(Duration::from_millis(100), MAX_BACKOFF)
         .idle_timeout(Duration::from_secs(3))
         .max_age(self.max_age())
+        .retries(self.has_retries)
     }
 
     fn max_age(&self) -> Option<Duration> {
@@ -227,7 +235,7 @@ impl Caller {
         options: &CallOptions,
     ) -> bool {
         let (name, journal) = (&self.name, &self.journal);
-        let id = journal.begin_call(options.is_idempotent || options.hedge.is_some());
+        let id = journal.begin_call(name, options.is_idempotent || options.hedge.is_some());
         let order = Order { id, ..order };
         journal.log(name, format_args!("calls {order:?}, {options:?}"));
         let mut pending = Pending {
@@ -243,9 +251,11 @@ impl Caller {
             None => Some(calling.await),
         };
         let took = journal.now().saturating_sub(began);
-        let limit = options
-            .deadline
-            .map_or(LONGEST_CALL, |limit| limit + DEADLINE_SLACK);
+        let limit = match options.deadline {
+            Some(limit) => limit + DEADLINE_SLACK,
+            None if self.has_retries => LONGEST_CALL,
+            None => LONGEST_WITHOUT_RETRIES,
+        };
         if took > limit {
             journal.fault(name, format_args!("call {id} took {took:?}"));
         }
@@ -294,6 +304,7 @@ impl Caller {
             wait: Duration::ZERO,
             length: 10,
             is_refused: false,
+            filler: 0,
         };
         let (mut answered, mut failed) = (0, 0);
         while answered < 10 && failed < 100 {
@@ -310,6 +321,22 @@ impl Caller {
             let text = format_args!(
                 "{answered} of 10 calls were answered after {took:?}, {failed} failed"
             );
+            self.journal.fault(&self.name, text);
+        }
+    }
+
+    /// Compares the retries of a channel with what was written. Its calls begin with `first`: those before are of a channel
+    /// that was lost with its host.
+    fn check_retries(&self, retries: u64, first: u64) {
+        let entries = self.journal.entries();
+        let own = entries.calls.range(first..);
+        let repeats: usize = own
+            .filter(|(_, call)| call.client == self.name)
+            .map(|(_, call)| call.writes.saturating_sub(1))
+            .sum();
+        drop(entries);
+        if repeats as u64 > retries {
+            let text = format_args!("{repeats} requests were written again, {retries} retries");
             self.journal.fault(&self.name, text);
         }
     }
@@ -353,6 +380,10 @@ fn random_call(rng: &mut Rng) -> (Order, CallOptions) {
             _ => rng.usize(..20_000),
         },
         is_refused: rng.u8(..16) == 0,
+        filler: match rng.u8(..10) {
+            0..9 => 0,
+            _ => rng.usize(..200_000),
+        },
     };
     let mut some = |chance: u8, most: u64| {
         let is_some = rng.u8(..100) < chance;

@@ -34,6 +34,7 @@ fn drained(seed: u64, has_ids: bool, [cut, mend]: [Change; 2], back: Duration) -
                 journal: journal.clone(),
                 servers: vec!["server".to_owned()],
                 has_ids,
+                has_retries: true,
                 seed,
             };
             sim.client(name, calls(client));
@@ -76,6 +77,7 @@ async fn calls(client: Caller) -> turmoil::Result {
         wait: Duration::from_millis(600),
         length: 10,
         is_refused: false,
+        filler: 0,
     };
     client.call(&channel, order, &CallOptions::default()).await;
     order.wait = Duration::ZERO;

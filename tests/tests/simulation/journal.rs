@@ -35,6 +35,7 @@ pub(crate) struct Entries {
 /// A call, and what became of it.
 #[derive(Debug, Default)]
 pub(crate) struct CallRecord {
+    pub(crate) client: String,
     pub(crate) is_idempotent: bool,
     /// How often its client wrote it to a connection.
     pub(crate) writes: usize,
@@ -82,10 +83,11 @@ impl Journal {
         self.entries().faults.push(text);
     }
 
-    pub(crate) fn begin_call(&self, is_idempotent: bool) -> u64 {
+    pub(crate) fn begin_call(&self, client: &str, is_idempotent: bool) -> u64 {
         let mut entries = self.entries();
         let id = entries.calls.len() as u64;
         let record = CallRecord {
+            client: client.to_owned(),
             is_idempotent,
             ..CallRecord::default()
         };

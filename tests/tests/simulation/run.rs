@@ -123,7 +123,7 @@ impl Counts {
             && often.iter().all(|count| *count > self.calls / 100)
             && seldom.iter().all(|count| *count >= 5)
             && self.retries.min(self.drains) > 25
-            && self.losses > 0
+            && self.losses.min(self.not_executed) > 0
     }
 }
 
@@ -204,12 +204,14 @@ impl Simulation<'_> {
         let mut clients = Vec::new();
         for (index, name) in hosts.clients.iter().enumerate() {
             let balancer = hosts.balancer.as_ref().map(|it| vec![it.clone()]);
+            let seed = seed_of(seed, index);
             let caller = Caller {
                 name: name.clone(),
                 journal: journal.clone(),
                 servers: balancer.unwrap_or_else(|| hosts.servers.clone()),
                 has_ids,
-                seed: seed_of(seed, index),
+                has_retries: !seed.is_multiple_of(4),
+                seed,
             };
             let client = ClientHost {
                 caller,

@@ -33,13 +33,15 @@ pub(crate) const LONGEST_IDLE: Duration = Duration::from_secs(IDLE_TIMEOUT.as_se
 /// The sweep that finds the end of the drain, what a closing connection lingers, and two steps.
 const DRAIN_SLACK: Duration = Duration::from_millis(400);
 
-/// What a call asks for: how long it takes, how much it gets, and whether it is refused.
+/// What a call asks for: how long it takes, how much it sends and gets, and whether it is refused.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
     pub(crate) id: u64,
     pub(crate) wait: Duration,
     pub(crate) length: usize,
     pub(crate) is_refused: bool,
+    /// What stands behind the rest.
+    pub(crate) filler: usize,
 }
 
 impl Display for Order {
@@ -47,7 +49,8 @@ impl Display for Order {
         let wait = self.wait.as_millis();
         let refused = u8::from(self.is_refused);
         // The number as `net::Scanner` finds it.
-        write!(f, "<{}> {wait} {} {refused}", self.id, self.length)
+        let filler = "f".repeat(self.filler);
+        write!(f, "<{}> {wait} {} {refused} {filler}", self.id, self.length)
     }
 }
 
@@ -61,6 +64,7 @@ impl Order {
             wait: Duration::from_millis(next()),
             length: usize::try_from(next()).expect("short"),
             is_refused: next() > 0,
+            filler: 0,
         }
     }
 }

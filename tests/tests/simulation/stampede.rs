@@ -39,6 +39,7 @@ async fn calls(client: Caller, end: Duration, answered: Arc<AtomicUsize>) -> tur
                 wait: Duration::from_millis(30),
                 length: 10,
                 is_refused: false,
+                filler: 0,
             };
             let mut is_back = false;
             while client.journal.now() < end {
@@ -82,6 +83,7 @@ fn stampede(seed: u64, outage: Duration) -> Stampede {
                 journal: journal.clone(),
                 servers: vec!["server".to_owned()],
                 has_ids: false,
+                has_retries: true,
                 seed: index as u64,
             };
             let end = STOP + outage + Duration::from_secs(2);
