@@ -1,11 +1,13 @@
-//! A server behind a balancer: PROXY headers, a readiness port, and a stop that the balancer sees before it comes.
+//! A server behind a load balancer: PROXY headers, a readiness port, and a stop that the load balancer sees before it
+//! comes.
 //!
 //! ```text
 //! cargo run -p tcs-examples --features proxy --example behind_balancer
 //! ```
 //!
-//! It listens on 127.0.0.1:1234 for a balancer on the same machine, and accepts connections on 127.0.0.1:1235 as long
-//! as it is ready. You can give other addresses as arguments. `docs/deploy.md` has the configuration of the balancer.
+//! It listens on 127.0.0.1:1234 for a load balancer on the same machine, and accepts connections on 127.0.0.1:1235 as long
+//! as it is ready. You can give other addresses as arguments. `docs/deploy.md` has the configuration of the load
+//! balancer.
 //!
 //! Press Ctrl-C: port 1235 closes at once, and the server drains two seconds later.
 

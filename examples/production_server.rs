@@ -1,4 +1,5 @@
-//! A server for production: TLS, limits, a stop that a balancer sees, its metrics for Prometheus, and its log as JSON.
+//! A server for production: TLS, limits, a stop that a load balancer sees, its metrics for Prometheus, and its log as
+//! JSON.
 //!
 //! ```text
 //! cargo run -p tcs-examples --features logs,tls --example production_server
@@ -15,7 +16,7 @@
 //! ```
 //!
 //! and the last line again within two seconds after Ctrl-C in the first terminal. `docs/deploy.md` shows how to
-//! run such a program: under systemd, behind a balancer, in a container.
+//! run such a program: under systemd, behind a load balancer, in a container.
 
 use std::{env, error::Error, fs, io, panic, time::Duration};
 
@@ -53,9 +54,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // How long a function may take, and how long a request may wait before it is called.
         .request_timeout(Duration::from_secs(5))
         .max_queue_time(Duration::from_millis(500))
-        // So that clients find new servers behind a balancer.
+        // So that clients find new servers behind a load balancer.
         .max_connection_age(Duration::from_hours(1))
-        // Longer than a balancer takes to notice, and together shorter than the service manager waits.
+        // Longer than a load balancer takes to notice, and together shorter than the service manager waits.
         .lame_duck(Duration::from_secs(2))
         .drain_timeout(Duration::from_secs(20))
         .bind()
@@ -83,7 +84,7 @@ fn certificate() -> Result<Tls, Box<dyn Error>> {
     Ok(Tls::from_pem(&cert, &key)?)
 }
 
-/// Answers HTTP requests of a balancer and of Prometheus, one after the other. It is not for strangers.
+/// Answers HTTP requests of a load balancer and of Prometheus, one after the other. It is not for strangers.
 async fn serve_monitor(listener: TcpListener, handle: ServerHandle) {
     loop {
         let stream = match listener.accept().await {

@@ -171,7 +171,7 @@ impl ConnectionInfo {
     /// Runs a function that blocks its thread, without blocking other connections.
     ///
     /// On a multi-threaded runtime, the function runs under [`tokio::task::block_in_place`], after the replies to
-    /// earlier requests are sent. At most [`max_blocking`](crate::server::Server::max_blocking) run at the same time.
+    /// earlier requests are sent. At most [`max_blocking`](crate::server::Server::max_blocking) run concurrently.
     /// On a current-thread runtime, or without a runtime, the function runs in place and everything else waits. The
     /// function may borrow. It runs to completion, whatever happens to the connection.
     ///
@@ -253,9 +253,9 @@ impl<'a, Session> Context<'a, Session> {
 ///
 /// Every parameter of a protocol function after the request, without a helper attribute, has such a type:
 /// [`&Peer`](Peer), [`&ConnectionInfo`](ConnectionInfo), [`SocketAddr`] (the peer's),
-/// [`Draining`](crate::protocol::Draining), a fact such as `&TlsInfo` or `UCred`, an [`Option`] of one of them, or your
-/// own. In a module of functions, write `#[context]` before such a parameter, because it would otherwise be an argument
-/// of the request ([exceptions](macro@crate::server_protocol#a-module-of-functions)).
+/// [`Draining`](crate::protocol::Draining), a detail of the peer such as `&TlsInfo` or `UCred`, an [`Option`] of one of
+/// them, or your own. In a module of functions, write `#[context]` before such a parameter, because it would otherwise
+/// be an argument of the request ([exceptions](macro@crate::server_protocol#a-module-of-functions)).
 ///
 /// A type with this trait is never read from the request, even if it implements serde's traits: otherwise, any client
 /// could send one. This is not checked for a protocol with type parameters.

@@ -37,41 +37,8 @@
 //! protocol, with a generated client that has a method for each.
 //!
 //! The crate root exports what most programs need; see the modules [`framing`], [`mod@format`], [`protocol`],
-//! [`server`], [`client`] and [`transport`] for the rest. The README lists what to consider in production, and the
-//! repository's `examples` folder has complete programs.
-//!
-//! # Terms
-//!
-//! | term | meaning |
-//! |---|---|
-//! | protocol | a type that implements [`ServerProtocol`] or [`ClientProtocol`], usually through an attribute: its messages, and a function that processes them |
-//! | framing | how the byte stream is split into messages; [`LengthPrefixed`] by default ([`Framing`]) |
-//! | format | how a message is encoded; [`Plain`] by default ([`Encode`], [`Decode`]) |
-//! | message | a request, reply, greeting, event, item or chunk |
-//! | frame | a message together with its length or delimiter |
-//! | control frame | a frame of [`LengthPrefixed`] or [`Multiplexed`] that carries a rejection, or a *notice*, which readers may ignore |
-//! | in flight | of a server's request: received but not answered; of a client's: queued or sent, without a reply yet |
-//! | exchange | one request and its reply |
-//! | channel | a client that many tasks share and that reconnects: a [`Channel`] |
-//! | contract | what a client must know about a protocol: its messages, framing and format ([`Contract`](protocol::Contract)) |
-//! | extractor | a parameter type that takes its value from the connection: [`FromContext`](protocol::FromContext), [`FromSession`](protocol::FromSession) |
-//! | event | a message that the server sends without a request ([`Push`](protocol::Push)) |
-//! | member | a connection that receives the events of a [`PushGroup`](protocol::PushGroup) |
-//! | item, chunk | one message of a streamed reply ([`Replies`](protocol::Replies)); one message of a request in chunks ([`Requests`](protocol::Requests)) |
-//! | operation | one function of a module that is a protocol; each request names its operation |
-//! | idempotent | safe to execute more than once, such as a function that only reads |
-//! | hedge | to send an idempotent request again over another connection when its reply is slow; the first reply wins |
-//! | rejection | why a request gets no reply, or why the server closes the connection: a [`Rejection`] |
-//! | final rejection | a rejection that closes its connection, such as *going away* |
-//! | session | the data that a server keeps for one connection |
-//! | peer | the other end of a connection: a [`Peer`], with *facts* from its transport, such as a certificate |
-//! | transport | what carries the bytes: TCP, TLS, a Unix socket or your own ([`transport`]) |
-//! | listener, handshake | what accepts connections; what runs on one before the protocol, such as TLS |
-//! | drop, abort | a function is dropped at the `.await` where it waits; a request or connection is aborted without a reply |
-//! | drain | graceful shutdown of a server, or of a connection at its maximum age: requests in flight are answered, idle connections closed |
-//! | lame duck | a stopped server that keeps serving for a while, so that load balancers notice |
-//! | backlog | connections that the operating system holds until the server accepts them |
-//! | PROXY header | the client's address, which a load balancer sends before the first byte of the protocol |
+//! [`server`], [`client`] and [`transport`] for the rest. [Terms](#terms) are defined below. The README lists what to
+//! consider in production, and the repository's `examples` folder has complete programs.
 //!
 //! # How do I …
 //!
@@ -90,7 +57,7 @@
 //! | push or broadcast events | [conversations](protocol#conversations): [`Push`](protocol::Push), [`PushGroup`](protocol::PushGroup) |
 //! | reply with many messages | [`Response::many`] for an iterator, also in a plain `fn`; [`Replies`](protocol::Replies) in an `async fn` or a module |
 //! | receive a request in chunks | [`Requests`](protocol::Requests); at a client [`Connection::upload`] |
-//! | keep a slow request from delaying later ones | [`concurrent`](macro@server_protocol#requests-side-by-side), or the framing [`Multiplexed`](framing::Multiplexed) |
+//! | keep a slow request from delaying later ones | [`concurrent`](macro@server_protocol#concurrent-requests), or the framing [`Multiplexed`](framing::Multiplexed) |
 //! | take over a connection, as tunnels do | [`Response::upgrade`] |
 //! | detect that the peer has left while a function waits | [`Closed`](protocol::Closed) |
 //! | start TLS after a reply (STARTTLS) | [`Response::StartTls`] and [`Server::start_tls`](server::Server::start_tls); at a client `Connection::start_tls`, with the feature `tls` |
@@ -140,7 +107,7 @@
 //! | use several servers, or several connections | [`address`](client::ChannelOptions::address), [`connections`](client::ChannelOptions::connections) of [`ChannelOptions`](client::ChannelOptions) |
 //! | set timeouts and limits | [`ConnectOptions`](client::ConnectOptions) |
 //! | limit a single call | [`Channel::deadline`], [`Connection::deadline`] |
-//! | cancel a call | drop its future, with [`Multiplexed`](framing::Multiplexed) and functions that run [side by side](macro@server_protocol#requests-side-by-side) |
+//! | cancel a call | drop its future, with [`Multiplexed`](framing::Multiplexed) and functions that run [concurrently](macro@server_protocol#concurrent-requests) |
 //! | receive pushed events | [`Channel::subscribe`], [`Connection::next_event`] |
 //! | receive a streamed reply | [`Connection::stream`], [`Channel::stream`] |
 //! | retry | a [`Channel`] does if the request was not executed; for idempotent requests, also [`Channel::idempotent`] and [`Channel::hedge`] |
@@ -166,12 +133,12 @@
 //! [`ClientProtocol`], which also processes the reply.
 //!
 //! If functions wait, use the framing [`Multiplexed`] for channels: its replies may arrive in any order. A protocol
-//! with a session also needs [`concurrent`](macro@server_protocol#requests-side-by-side).
+//! with a session also needs [`concurrent`](macro@server_protocol#concurrent-requests).
 //!
 //! # Threads
 //!
 //! Each connection is a task that processes its requests one at a time, unless the protocol has
-//! [`concurrent`](macro@server_protocol#requests-side-by-side) or [`Multiplexed`]. Functions of different connections
+//! [`concurrent`](macro@server_protocol#concurrent-requests) or [`Multiplexed`]. Functions of different connections
 //! run in parallel on the worker threads of the runtime.
 //!
 //! | function | runs |
@@ -198,12 +165,12 @@
 //! peers, unless they have unread data ([`linger`](server::Server::linger)).
 //!
 //! Behind a load balancer, set [`lame_duck`](server::Server::lame_duck): the stopped server then keeps serving for this
-//! time, and the balancer notices the stop before the listeners close. A server has these phases:
+//! time, and the load balancer notices the stop before the listeners close. A server has these phases:
 //!
 //! | phase | begins | new connections | [`ServerHandle::is_stopping`](server::ServerHandle::is_stopping) | [`Draining`](protocol::Draining) of functions |
 //! |---|---|---|---|---|
 //! | serving | when it listens | are accepted | `false` | not ready |
-//! | lame duck | when it is stopped | are accepted | `true` | not ready |
+//! | lame-duck | when it is stopped | are accepted | `true` | not ready |
 //! | draining | after `lame_duck` | are refused; open ones finish | `true` | ready |
 //! | aborting | after `drain_timeout`, at a second signal, or at [`abort`](server::ServerHandle::abort) | are aborted | `true` | ready |
 //!
@@ -319,7 +286,7 @@
 //! - A dropped server closes its listener and aborts its connections.
 //! - A [`call`](Connection::call) that is dropped or times out never takes the reply of another call. If its request
 //!   was sent, the server still executes it, later requests on the same connection wait for it, and its reply is
-//!   dropped. With [`Multiplexed`], the request is cancelled instead.
+//!   discarded. With [`Multiplexed`], the request is cancelled instead.
 //! - A server drops a function that waits if its peer leaves or a limit passes: see [what becomes of a
 //!   function](server#what-becomes-of-a-function).
 //!
@@ -368,6 +335,40 @@
 //!     }
 //! }
 //! ```
+//!
+//! # Terms
+//!
+//! | term | meaning |
+//! |---|---|
+//! | protocol | a type that implements [`ServerProtocol`] or [`ClientProtocol`], usually through an attribute: its messages, and a function that processes them |
+//! | framing | how the byte stream is split into messages; [`LengthPrefixed`] by default ([`Framing`]) |
+//! | format | how a message is encoded; [`Plain`] by default ([`Encode`], [`Decode`]) |
+//! | message | a request, reply, greeting, event, item or chunk |
+//! | frame | a message together with its length or delimiter |
+//! | control frame | a frame of [`LengthPrefixed`] or [`Multiplexed`] that carries a rejection, or a *notice*, which readers may ignore |
+//! | in flight | of a server's request: received but not answered; of a client's: queued or sent, without a reply yet |
+//! | exchange | one request and its reply |
+//! | channel | a client that many tasks share and that reconnects: a [`Channel`] |
+//! | contract | what a client must know about a protocol: its messages, framing and format ([`Contract`](protocol::Contract)) |
+//! | extractor | a parameter type that takes its value from the connection: [`FromContext`](protocol::FromContext), [`FromSession`](protocol::FromSession) |
+//! | event | a message that the server sends without a request ([`Push`](protocol::Push)) |
+//! | member | a connection that receives the events of a [`PushGroup`](protocol::PushGroup) |
+//! | item, chunk | one message of a streamed reply ([`Replies`](protocol::Replies)); one message of a request in chunks ([`Requests`](protocol::Requests)) |
+//! | operation | one function of a module that is a protocol; each request names its operation |
+//! | idempotent | safe to execute more than once, such as a function that only reads |
+//! | hedge | to send an idempotent request again over another connection when its reply is slow; the first reply wins |
+//! | rejection | why a request gets no reply, or why the server closes the connection: a [`Rejection`] of a kind such as *failed* |
+//! | final rejection | a rejection that closes its connection, such as *going away* |
+//! | outcome | how a request ended in the [`Report`] and the metrics: `served` (also with an `Err`), `failed` (also *timed out* and *cancelled*), `rejected` or `aborted` |
+//! | session | the data that a server keeps for one connection |
+//! | peer | the other end of a connection: a [`Peer`], with details from its transport, such as a certificate |
+//! | transport | what carries the bytes: TCP, TLS, a Unix socket or your own ([`transport`]) |
+//! | listener, handshake | what accepts connections; what runs on one before the protocol, such as TLS |
+//! | drop, abort | a function is dropped at the `.await` where it waits; an aborted request or connection gets a rejection at most, and no reply |
+//! | drain | graceful shutdown of a server, or of a connection at its maximum age: requests in flight are answered, idle connections closed |
+//! | lame-duck phase | the time in which a stopped server keeps serving, so that load balancers notice |
+//! | backlog | connections that the operating system holds until the server accepts them |
+//! | PROXY header | the client's address, which a load balancer sends before the first byte of the protocol |
 //!
 //! # What is not stable
 //!

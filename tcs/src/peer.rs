@@ -4,9 +4,9 @@ use std::{any::Any, fmt, net::SocketAddr, sync::Arc};
 
 use crate::text::Escaped;
 
-/// The other end of a connection: its address, and facts that its transport knows.
+/// The other end of a connection: its address, and details that its transport knows.
 ///
-/// A fact is a value of any type, such as the [`UCred`](tokio::net::unix::UCred) of a Unix socket. A
+/// A detail is a value of any type, such as the [`UCred`](tokio::net::unix::UCred) of a Unix socket. A
 /// [`Handshake`](crate::transport::Handshake) inserts its own, and a protocol function reads it with
 /// [`get`](Self::get), or through a parameter type with [`FromContext`](crate::protocol::FromContext).
 #[derive(Clone, Default)]
@@ -57,7 +57,7 @@ impl Peer {
         self.addr = Some(addr);
     }
 
-    /// Inserts a fact. It replaces the fact of the same type.
+    /// Inserts a detail. It replaces the one of the same type.
     pub fn insert<T: Send + Sync + 'static>(&mut self, fact: T) {
         let facts = &mut self.more().facts;
         // One for each type, so that `get` has one answer. A list, because a connection has one or two, and a map
@@ -66,7 +66,7 @@ impl Peer {
         facts.push(Arc::new(fact));
     }
 
-    /// Returns the fact of type `T`, or `None` if there is none.
+    /// Returns the detail of type `T`, or `None` if there is none.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
         let mut facts = self.more.as_ref()?.facts.iter();
         facts.find_map(|fact| fact.downcast_ref())

@@ -447,7 +447,7 @@ pub trait ServerProtocol: Sized + Send + Sync + 'static {
     /// ([`Framing::EXCHANGES`]).
     const ENDS_AT_HALF_CLOSE: bool = false;
 
-    /// Whether several requests of one connection are processed at the same time.
+    /// Whether several requests of one connection are processed concurrently.
     ///
     /// Default: 128 [unordered](Concurrency::unordered) requests with a framing that has [ids](Framing#ids), and `None`
     /// with all others: one request at a time. It has no effect on functions that never wait.

@@ -25,7 +25,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | `Connect` | `NotSent` | yes, unless TLS has failed | yes | connect again later; or correct the address or the certificates |
 /// | `Resolve` | `NotSent` | yes, unless the address is invalid | no | connect again later; or correct the address |
 /// | `TimedOut` | `NotSent` | yes | no | send it again later |
-/// | `TimedOut` | `Unknown` | no | no | send it again if it is safe to execute more than once |
+/// | `TimedOut` | `Unknown` | no | no, but a reply timeout closes a [`Connection`](crate::Connection) | send it again if it is safe to execute more than once |
 /// | `Closed`, `Broken`, `Io` | `NotSent` | yes | yes | connect again, and send it again |
 /// | `Closed`, `Broken`, `Io` | `Unknown` | no | yes | connect again, and send it again if it is safe to execute more than once |
 /// | `Rejected`: *busy* | `NotExecuted` | yes | no | send it again later |

@@ -18,7 +18,7 @@ use crate::Rejection;
 /// whose functions wait, with a [`Channel`](crate::Channel) as the client. `WIRE.md` specifies it, with test vectors.
 ///
 /// - A server runs functions that wait concurrently, and replies in any order. A protocol with a `#[session]` needs
-///   `concurrent = N` for that ([details](macro@crate::server_protocol#requests-side-by-side)). Other functions run one
+///   `concurrent = N` for that ([details](macro@crate::server_protocol#concurrent-requests)). Other functions run one
 ///   at a time, and see neither cancellations nor deadlines of the client.
 /// - A call that is dropped, or whose deadline passes, is cancelled: the server drops its function if it runs
 ///   concurrently. If the client closes the connection, its functions and their streams only end after

@@ -37,7 +37,7 @@ words! {
         blocking,
         /// `half_close = ends`: a peer that closes its sending half is taken to have left.
         half_close,
-        /// `concurrent = 16`: up to this many requests of a connection are processed at the same time.
+        /// `concurrent = 16`: up to this many requests of a connection are processed concurrently.
         concurrent,
         /// `unordered`, with `concurrent`: each reply is sent as soon as it is ready.
         unordered,

@@ -1,4 +1,4 @@
-//! How many requests of one connection are processed at the same time, and the session that they share.
+//! How many requests of one connection are processed concurrently, and the session that they share.
 
 use std::{
     any::Any,
@@ -8,7 +8,7 @@ use std::{
 use super::ServerProtocol;
 use crate::panics::Payload;
 
-/// How many requests of one connection are processed at the same time, and in which order they are answered.
+/// How many requests of one connection are processed concurrently, and in which order they are answered.
 ///
 /// See [`ServerProtocol::CONCURRENT`](super::ServerProtocol::CONCURRENT).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Concurrency {
 }
 
 impl Concurrency {
-    /// Processes up to `limit` requests at the same time, and answers them in the order in which they arrived.
+    /// Processes up to `limit` requests concurrently, and answers them in the order in which they arrived.
     ///
     /// # Panics
     ///
@@ -27,7 +27,7 @@ impl Concurrency {
         Self::new(limit, true)
     }
 
-    /// Processes up to `limit` requests at the same time, and answers each as soon as its function returns. For
+    /// Processes up to `limit` requests concurrently, and answers each as soon as its function returns. For
     /// protocols whose messages have ids.
     ///
     /// # Panics
@@ -42,7 +42,7 @@ impl Concurrency {
         Self { limit, is_ordered }
     }
 
-    /// Returns how many requests are processed at the same time.
+    /// Returns how many requests are processed concurrently.
     pub const fn limit(self) -> usize {
         self.limit
     }
@@ -53,7 +53,7 @@ impl Concurrency {
     }
 }
 
-/// Returns `true` if requests of one connection are processed at the same time.
+/// Returns `true` if requests of one connection are processed concurrently.
 pub(crate) const fn is_concurrent<P: ServerProtocol>() -> bool {
     P::WAITS && P::CONCURRENT.is_some()
 }

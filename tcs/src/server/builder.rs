@@ -25,7 +25,27 @@ pub type OnceServer<P> = Server<P, Once>;
 /// A server for one connection at a time; others wait in the backlog of the operating system.
 pub type IterativeServer<P> = Server<P, Iterative>;
 
-/// A server for many connections at a time, each in its own task.
+/// A server for many connections at a time, each in its own task. Its methods are those of [`Server`].
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use tcs::{ConcurrentServer, server_protocol};
+///
+/// #[server_protocol]
+/// fn greet(name: &str) -> String {
+///     format!("Hello, {name}!")
+/// }
+///
+/// fn main() -> tcs::Result<()> {
+///     ConcurrentServer::new(Greet)
+///         .address("0.0.0.0:7000")
+///         .request_timeout(Duration::from_secs(5))
+///         .run()
+/// }
+/// ```
 #[doc(alias = "MultithreadedServer")]
 pub type ConcurrentServer<P> = Server<P, Concurrent>;
 
@@ -68,7 +88,8 @@ impl<P: ServerProtocol> ConcurrentServer<P> {
     /// a Unix socket, are not limited.
     ///
     /// Behind a load balancer that sends PROXY headers (`ProxyHeader` in [`transport`](crate::transport)), the address
-    /// is that of the balancer's client. Without PROXY headers, all peers have the balancer's address: set `None`.
+    /// is that of the load balancer's client. Without PROXY headers, all peers have the load balancer's address: set
+    /// `None`.
     ///
     /// [`bind`](Self::bind) rejects zero. Default: a quarter of `max_connections`, at least 1, so one address cannot
     /// take the whole server.
@@ -270,13 +291,14 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// Buffers of at most 128 KiB do not count, so small requests are served no matter what other peers send.
     ///
-    /// - **Requests.** Once 128 KiB of a longer message have arrived, the server reserves memory for all of it, and reads on
-    ///   when the budget has room. Connections that have not sent a complete request yet share at most half of the budget,
-    ///   unless one message alone is longer. While a message waits for room, each incomplete message that holds memory must be
-    ///   complete within 2 s, plus 1 s for each 4 MiB that has arrived. A message that gets no room in time is rejected as
-    ///   *busy*. A message that is larger than the budget waits for all of it.
+    /// - **Requests.** Once 128 KiB of a longer message have arrived, the server counts its whole length against the
+    ///   budget, and reads on when the budget has room. Memory is allocated only as bytes arrive. Connections that have
+    ///   not sent a complete request yet share at most half of the budget, unless one message alone is longer. While a
+    ///   message waits for room, each incomplete message that holds memory must be complete within 2 s, plus 1 s for
+    ///   each 4 MiB that has arrived. A message that gets no room in time is rejected as *busy*. A message that is
+    ///   larger than the budget waits for all of it.
     /// - **Replies** count while their peers do not read them. They may exceed the budget by a quarter, but the peers then have
-    ///   2 s instead of [`write_timeout`](Self::write_timeout). Beyond the quarter, the connection is dropped.
+    ///   2 s instead of [`write_timeout`](Self::write_timeout). Beyond the quarter, the connection is closed.
     /// - **Concurrent requests.** Each large request counts, and so does each large reply that waits for its turn. A request
     ///   whose reply gets no memory fails.
     /// - **Chunks** ([`Requests`](crate::protocol::Requests)) of 128 KiB or more count twice, because the function gets a copy.
@@ -310,9 +332,9 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets how long a frame may take from its first byte to its last. Each 64 KiB received adds one second.
     ///
     /// When it expires, the server sends *idle*, if the framing can carry it, and closes the connection. If requests
-    /// are processed at the same time, the server first answers those in flight. A function that waits for the rest of
-    /// a chunk ([`Requests`](crate::protocol::Requests)) is dropped, and its request is answered *timed out*. Default:
-    /// 30 s.
+    /// are processed concurrently, the server first answers those in flight. A function that waits for the rest of a
+    /// chunk ([`Requests`](crate::protocol::Requests)) is dropped, and its request is answered *timed out*.
+    /// Default: 30 s.
     pub fn frame_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.limits.frame_timeout = limit.into().into();
         self
@@ -504,7 +526,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
         self
     }
 
-    /// Sets the maximum number of `blocking` functions that run at the same time. Further calls wait.
+    /// Sets the maximum number of `blocking` functions that run concurrently. Further calls wait.
     ///
     /// tokio starts the threads, and may keep more than this number. [`bind`](Self::bind) rejects zero. Default: 512.
     pub fn max_blocking(mut self, limit: usize) -> Self {
@@ -523,9 +545,12 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     /// Sets a function that is called with each peer after its handshakes, and can reject it. Default: none.
     ///
     /// A rejected peer receives the rejection, if the framing can carry it, and its connection is closed. A rejection that is
-    /// not [final](crate::RejectionKind::is_final) is sent as *going away*, because the peer has not sent a request. Without
-    /// handshakes, the accept loop calls the function, so it must not block. If the function panics, the peer is rejected.
-    /// [`serve_stream`](Self::serve_stream) does not call it.
+    /// not [final](crate::RejectionKind::is_final) is sent as *going away*, because the peer has not sent a request. After
+    /// *going away*, a [`Channel`](crate::Channel) tries again until its calls time out. To reject a peer for good, return
+    /// *protocol error*, the only final kind that is not retried.
+    ///
+    /// Without handshakes, the accept loop calls the function, so it must not block. If the function panics, the peer
+    /// is rejected. [`serve_stream`](Self::serve_stream) does not call it.
     ///
     /// # Examples
     ///
@@ -536,7 +561,7 @@ impl<P: ServerProtocol, M: Mode> Server<P, M> {
     ///
     /// let server = ConcurrentServer::new(Greet).on_accept(|peer| match peer.addr() {
     ///     Some(addr) if addr.ip().is_loopback() => Ok(()),
-    ///     _ => Err(Rejection::new(RejectionKind::GoingAway, "only from this machine")),
+    ///     _ => Err(Rejection::new(RejectionKind::ProtocolError, "only from this machine")),
     /// });
     /// # drop(server);
     /// ```

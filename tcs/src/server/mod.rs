@@ -113,11 +113,11 @@
 //! | `tcs_handshakes_failed_total` | counter | connections whose handshake has failed |
 //! | `tcs_requests_in_flight` | gauge | requests that are not answered yet |
 //! | `tcs_requests_received_total` | counter | received requests |
-//! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served`, `failed`, `rejected` or `aborted` |
+//! | `tcs_requests_total` | counter | requests that are done, by `outcome`: `served` (also with an `Err`), `failed`, `rejected` or `aborted`, as in the [`Report`] |
 //! | `tcs_calls_total` | counter | requests whose extractors ran or whose function was called, by `outcome`: `served`, `failed`, `rejected`, `panicked`, or `dropped` before the function returned |
 //! | `tcs_queue_duration_seconds` | histogram | the time from the read of a request to its call, without the wait for a permit of `max_blocking` |
 //! | `tcs_request_duration_seconds` | histogram | the time from the call of a function until its reply is encoded or it is dropped, including all waits; not if it panics |
-//! | `tcs_rejections_total` | counter | rejected requests and connections, by `kind`: the text of the [`RejectionKind`](crate::RejectionKind) |
+//! | `tcs_rejections_total` | counter | rejections of requests and connections, by `kind`: the name of the [`RejectionKind`](crate::RejectionKind), which appears with its first rejection |
 //! | `tcs_received_bytes_total` | counter | bytes of frames that were received, without those of TLS |
 //! | `tcs_sent_bytes_total` | counter | bytes of frames that were sent |
 //! | `tcs_events_total` | counter | pushed events, by `outcome`: `sent` or `dropped`, as in the [`Report`] |

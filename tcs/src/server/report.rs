@@ -28,11 +28,13 @@ pub struct Report {
 pub struct RequestCounts {
     /// Received completely, or found invalid before their end.
     pub received: u64,
-    /// Answered by the function, including with its own errors, and handed to the operating system.
+    /// Answered by the function, and handed to the operating system. An `Err` that it returns counts here, even if the
+    /// client receives it as a [`Rejection`](crate::Rejection) of the kind [`Error`](crate::RejectionKind::Error).
     pub served: u64,
     /// Failed: the function panicked, rejected the request as failed, or exceeded `request_timeout`,
     /// `half_close_timeout` or the deadline of its client; the client cancelled the request; or the reply could
-    /// not be sent, such as without memory. The peer received a failure, if the framing can carry one.
+    /// not be sent, such as without memory. The peer received a rejection of the kind *failed*, *timed out* or
+    /// *cancelled*, if the framing can carry one.
     pub failed: u64,
     /// Invalid, too large, or rejected by a limit (*busy*), by the protocol or by [`FromContext`](crate::protocol::FromContext).
     pub rejected: u64,
@@ -62,7 +64,7 @@ pub struct ConnectionCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ByteCounts {
-    /// Received, and searched for frames. Bytes that a closing connection drops do not count.
+    /// Received, and searched for frames. Bytes that a closing connection discards do not count.
     pub received: u64,
     /// Handed to the operating system.
     pub sent: u64,

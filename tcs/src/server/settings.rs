@@ -254,7 +254,7 @@ mod tests {
             (
                 "max_connections",
                 format!(
-                    "{},{:03}, or the descriptor limit minus {RESERVED_DESCRIPTORS}",
+                    "{},{:03}, or the descriptor limit minus {RESERVED_DESCRIPTORS} if that is lower",
                     most / 1_000,
                     most % 1_000
                 ),
@@ -287,7 +287,7 @@ mod tests {
             (
                 "memory_budget",
                 format!(
-                    "{} MiB, or a quarter of the memory that the process may use",
+                    "{} MiB, or a quarter of the memory that the process may use if that is less",
                     memory_of([None; 2]) >> 20
                 ),
             ),

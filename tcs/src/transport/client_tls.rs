@@ -101,6 +101,9 @@ impl ClientTls {
 
     /// Sets the client's own certificate and key, in PEM files, for servers that require one (mutual TLS).
     ///
+    /// The files are read once, here. When they are renewed, create another `ClientTls`, and another channel or
+    /// connection with it.
+    ///
     /// With TLS 1.3, a server rejects the certificate only after the client has connected: the first call fails.
     ///
     /// # Errors

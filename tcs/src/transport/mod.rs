@@ -7,7 +7,7 @@
 //! | transport | listener | peer |
 //! |---|---|---|
 //! | TCP | [`tokio::net::TcpListener`]; [`Server::address`](crate::server::Server::address) binds one | [`Peer::addr`](crate::Peer::addr) |
-//! | Unix sockets | [`UnixSocketListener`], or [`tokio::net::UnixListener`] | [`UCred`](tokio::net::unix::UCred) as a [fact](crate::Peer::get) |
+//! | Unix sockets | [`UnixSocketListener`], or [`tokio::net::UnixListener`] | [`UCred`](tokio::net::unix::UCred) as a [detail](crate::Peer::get) of the peer |
 //! | memory | [`memory`] | unnamed |
 //! | stdin and stdout | [`StdioListener`] | unnamed |
 //! | your own | a type that implements [`Listener`] | as you set it |

@@ -11,10 +11,10 @@ use crate::{Error, Peer, Result, socket::canonical};
 
 /// Reads the PROXY header (version 1 or 2) with which a load balancer such as `HAProxy` begins each connection.
 ///
-/// Needs the feature `proxy`. The peer then has the address of the balancer's client, in
+/// Needs the feature `proxy`. The peer then has the address of the load balancer's client, in
 /// [`open_session`](crate::protocol::ServerProtocol::open_session), in functions and in the log. [`ProxyInfo`] has the
-/// other fields of the header. A connection of the balancer itself, such as a health check, keeps its address, and so
-/// does that of a client that reached the balancer over a Unix socket.
+/// other fields of the header. A connection of the load balancer itself, such as a health check, keeps its address, and
+/// so does that of a client that reached the load balancer over a Unix socket.
 ///
 /// A header is not authenticated, so only trusted peers may send one. The connection of any other peer is closed, and
 /// so is one that begins without a header. With TLS, add this handshake first, because the header precedes TLS.
@@ -56,7 +56,7 @@ pub struct ProxyHeader {
     trusted: Vec<IpNet>,
 }
 
-/// The contents of a PROXY header besides the address of the client. The peer has this [fact](Peer::get), unless the
+/// The contents of a PROXY header besides the address of the client. [`Peer::get`] returns it, unless the
 /// header names no client (`LOCAL`, `UNKNOWN`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyInfo {
@@ -66,7 +66,7 @@ pub struct ProxyInfo {
 }
 
 impl ProxyHeader {
-    /// Trusts the balancers with addresses in these networks, such as `"10.0.0.0/8"`, and peers without an address,
+    /// Trusts the load balancers with addresses in these networks, such as `"10.0.0.0/8"`, and peers without an address,
     /// as over a Unix socket. IPv4 networks may be written as IPv4-mapped ones: `"::ffff:10.0.0.0/104"`.
     ///
     /// # Errors
@@ -104,17 +104,17 @@ fn canonical_network(net: IpNet) -> IpNet {
 }
 
 impl ProxyInfo {
-    /// Returns the address of the balancer, or `None` if it has none, as over a Unix socket.
+    /// Returns the address of the load balancer, or `None` if it has none, as over a Unix socket.
     pub const fn balancer(&self) -> Option<SocketAddr> {
         self.balancer
     }
 
-    /// Returns the address at which the client reached the balancer.
+    /// Returns the address at which the client reached the load balancer.
     pub const fn destination(&self) -> SocketAddr {
         self.destination
     }
 
-    /// Returns the name of the server that the client asked the balancer for (`PP2_TYPE_AUTHORITY`).
+    /// Returns the name of the server that the client asked the load balancer for (`PP2_TYPE_AUTHORITY`).
     pub fn server_name(&self) -> Option<&str> {
         self.server_name.as_deref()
     }

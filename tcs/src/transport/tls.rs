@@ -263,7 +263,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Information about a TLS connection at a server. It is a [fact](Peer::get) of the peer, and can be a parameter of
+/// Information about a TLS connection at a server. It is a [detail](Peer::get) of the peer, and can be a parameter of
 /// protocol functions.
 ///
 /// # Examples

@@ -1,4 +1,4 @@
-//! Answers Prometheus and a balancer over HTTP. It is not for strangers.
+//! Answers Prometheus and a load balancer over HTTP. It is not for strangers.
 
 use std::{io, time::Duration};
 

@@ -44,7 +44,7 @@ fn managers_wait_longer_than_a_server_takes_to_stop() {
     let lame_duck = number_after(PAGE, "Set `lame_duck` to ");
     let kubernetes = number_after(PAGE, "terminationGracePeriodSeconds: ");
     assert!(kubernetes > lame_duck + DRAIN_TIMEOUT);
-    assert!(number_after(PAGE, "docker stop --time ") > DRAIN_TIMEOUT);
+    assert!(number_after(PAGE, "docker stop -t ") > DRAIN_TIMEOUT);
 }
 
 #[test]

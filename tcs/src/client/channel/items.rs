@@ -43,7 +43,7 @@ use crate::{
 ///
 /// The server sends at most 256 KiB of items, and the rest of one item, before you receive them. Other calls of the
 /// channel continue meanwhile. Dropping the stream before its end cancels the request, and the server drops its
-/// function if its functions run side by side.
+/// function if its functions run concurrently.
 ///
 /// With the feature `stream`, `owned` converts it into a `futures_core::Stream`, for items that borrow nothing.
 #[must_use = "the items are received by `next`"]

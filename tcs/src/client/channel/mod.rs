@@ -134,7 +134,7 @@ mod upkeep;
 /// A connection has at most [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) calls in flight, and about
 /// 1 MiB of requests that wait to be sent. Further calls wait for room, in order. About 4 MiB of requests that were
 /// sent are kept for [retries](#retries), and at least the last one, however large. A reply of at most
-/// [`max_frame_len`](crate::client::ConnectOptions::max_frame_len) bytes is kept until its caller is polled or dropped;
+/// [`max_reply_len`](crate::client::ConnectOptions::max_reply_len) bytes is kept until its caller is polled or dropped;
 /// there is no limit for all such replies together.
 ///
 /// # The runtime
@@ -148,13 +148,14 @@ mod upkeep;
 /// # Calls that time out or are dropped
 ///
 /// Replies arrive in the order of the requests, so a call that has timed out or was dropped keeps its place: its reply
-/// is dropped when it arrives, and never reaches another caller. The connection is closed only if nothing at all
-/// arrives during the whole time of a call. The server still executes a request that was sent, and later calls on the
-/// same connection wait for it, as for any slow function. If that matters, use several
+/// is discarded when it arrives, and never reaches another caller. The connection is closed only if nothing at all
+/// arrives for the whole [`reply_timeout`](crate::client::ConnectOptions::reply_timeout) of a call; a
+/// [`deadline`](Self::deadline) that passes leaves it open. The server still executes a request that was sent, and
+/// later calls on the same connection wait for it, as for any slow function. If that matters, use several
 /// [`connections`](ChannelOptions::connections), or `Multiplexed`.
 ///
 /// With [`Multiplexed`](crate::framing::Multiplexed), replies arrive in any order, so a slow, late or dropped call
-/// delays no other, if the functions [run side by side](macro@crate::server_protocol#requests-side-by-side). Use this
+/// delays no other, if the functions [run concurrently](macro@crate::server_protocol#concurrent-requests). Use this
 /// framing for every channel whose functions wait. The server receives the [`deadline`](Self::deadline) of each call,
 /// and drops the function of a call that was dropped or is late. If half of
 /// [`max_in_flight`](crate::client::ConnectOptions::max_in_flight) requests are cancelled, and the server does not
@@ -238,7 +239,7 @@ impl<F: Framing> Channel<F> {
     ///
     /// A call that takes longer returns [`TimedOut`](crate::ErrorKind::TimedOut), whose
     /// [`execution`](crate::Error::execution) says whether the request was sent. If so, the server still executes it,
-    /// and the reply is dropped when it arrives. With [`Multiplexed`](crate::framing::Multiplexed), the request is
+    /// and the reply is discarded when it arrives. With [`Multiplexed`](crate::framing::Multiplexed), the request is
     /// cancelled instead. The connection stays open.
     ///
     /// The limit replaces [`ChannelOptions::deadline`], and may be longer. It does not extend the

@@ -138,10 +138,11 @@ impl<F: Framing> ChannelOptions<F> {
     /// others. If none is open, a call waits, and asks for another connection every 250 ms, or for all of them once an
     /// attempt has failed.
     ///
-    /// A server in trouble gets few calls until it recovers. Each call that it rejects as *busy*, whose function panics
-    /// or takes too long, or whose reply is late adds to the load that the channel assumes: the first one call, ten of
-    /// them 1,023 calls. One of them is forgotten each second. A [retry](crate::Channel#retries) uses another open
-    /// connection than the one that rejected the call, if there is any.
+    /// A server in trouble gets few calls until it recovers. For each connection, the channel counts calls that the
+    /// server rejects as *busy*, whose function panics or takes too long, or whose reply is late. It counts up to ten,
+    /// and forgets one each second. With `n` of them, the connection is treated as if 2ⁿ − 1 more calls were in flight:
+    /// 1 after one such call, and 1,023 after ten. A [retry](crate::Channel#retries) uses another open connection than
+    /// the one that rejected the call, if there is any.
     ///
     /// [`connect`](Self::connect) opens one connection, to any of the addresses, and fails if no server answers. To
     /// start without a connection, use [`connect_lazily`](Self::connect_lazily).
@@ -348,9 +349,9 @@ impl<F: Framing> ChannelOptions<F> {
     ///
     /// # Errors
     ///
-    /// Returns [`Setting`](crate::ErrorKind::Setting) if a value is invalid. If no address answers, returns an error of
-    /// [`ConnectOptions::connect`] or of the function of [`on_connect`](Self::on_connect): the first that another attempt would
-    /// not mend, such as a rejected login, or else the first of all.
+    /// Returns [`Setting`](crate::ErrorKind::Setting) if a value is invalid. If no address answers, returns one of the errors
+    /// of [`ConnectOptions::connect`] or of the function of [`on_connect`](Self::on_connect): the first that another attempt
+    /// cannot fix, such as a rejected login; if there is none, the first of all.
     ///
     /// # Panics
     ///
