@@ -256,9 +256,24 @@ impl<F: Framing> ConnectionFraming<F> {
         held
     }
 
-    /// Records what a control frame of this kind says about the messages after it, if anything.
+    /// Records what a control frame of this kind says about the messages after it, if anything. Returns an error for a
+    /// rejection from a client.
     #[cold]
-    fn note_control(&mut self, code: u8, id: u32, text: &[u8]) {
+    fn take_control(
+        &mut self,
+        code: u8,
+        id: u32,
+        text: &[u8],
+        side: Side,
+    ) -> Result<(), FrameError> {
+        if code < PING {
+            if side == Side::Server {
+                return Err(FrameError::malformed(format_args!(
+                    "a control frame of kind {code:#04x}, which clients do not send"
+                )));
+            }
+            return Ok(());
+        }
         self.forget_deadline();
         match Notice::from_frame(code, text) {
             Some(Notice::Deadline(limit)) if F::HAS_IDS => {
@@ -276,6 +291,7 @@ impl<F: Framing> ConnectionFraming<F> {
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// Forgets the deadline of a request that does not come directly after it, or is rejected. Another request may have
@@ -334,16 +350,10 @@ impl<F: Framing> ConnectionFraming<F> {
                 self.forget_deadline();
                 arrived > 0 && frame.consumed > 0
             }
-            // A rejection.
-            FrameKind::Control(code @ ..PING) if input.side() == Side::Server => {
-                return Err(FrameError::malformed(format_args!(
-                    "a control frame of kind {code:#04x}, which clients do not send"
-                )));
-            }
             FrameKind::Control(code) => {
-                if is_within && code >= PING {
+                if is_within {
                     let text = input.bytes().get(frame.payload()).unwrap_or_default();
-                    self.note_control(code, frame.id, text);
+                    self.take_control(code, frame.id, text, input.side())?;
                 }
                 is_within && frame.consumed > 0
             }

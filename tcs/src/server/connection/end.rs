@@ -86,8 +86,9 @@ pub(super) enum Interrupt {
     NeedsMemory,
     /// The request is rejected. Where none has arrived, the connection closes.
     Rejected(Rejection),
-    /// The request is rejected, and then the connection closes for this reason.
-    Closing(Rejection, &'static str),
+    /// The request is rejected, and then the connection closes for this reason. Boxed, because the task of each connection
+    /// has room for an interrupt.
+    Closing(Box<(Rejection, &'static str)>),
     /// The connection ends. The peer is told only of a request that the server aborts.
     Ended(End),
 }

@@ -225,11 +225,18 @@ impl<P: ServerProtocol> Connection<P> {
                 processing.await?;
                 continue;
             }
-            let (responder, read, ahead, session) = self.parts();
-            responder.write.prepare();
+            let Buffers { read, ahead, write } = self.buffers.checkout();
+            write.prepare();
             let mut in_flight = None;
+            // Not from `parts`: the task would have room for the responder twice.
             let mut driver = SequentialDriver {
-                out: responder,
+                out: Responder {
+                    shared: &self.shared,
+                    info: &self.info,
+                    framing: &mut self.framing,
+                    write,
+                    io: &mut self.io,
+                },
                 frames: read.frames(),
                 ahead,
                 in_flight: &mut in_flight,
@@ -237,9 +244,9 @@ impl<P: ServerProtocol> Connection<P> {
             };
             loop {
                 let next = if SequentialDriver::<P>::MAY_WAIT {
-                    driver.process_waiting(session).await
+                    driver.process_waiting(&mut self.session).await
                 } else {
-                    driver.process_ready(session)
+                    driver.process_ready(&mut self.session)
                 };
                 let must_yield = match next {
                     Next::Read => break,
@@ -247,13 +254,12 @@ impl<P: ServerProtocol> Connection<P> {
                     Next::Yield => true,
                     Next::End(end) => return Err(*end),
                 };
-                let Responder { io, write, .. } = &mut driver.out;
-                poll_fn(|cx| io.poll_flush_in_time(write, cx)).await?;
+                poll_fn(|cx| driver.out.io.poll_flush_in_time(driver.out.write, cx)).await?;
                 if must_yield {
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
                     yield_now().await;
-                    poll_once(|cx| io.resume(driver.ahead, cx)).await?;
+                    poll_once(|cx| driver.out.io.resume(driver.ahead, cx)).await?;
                 }
             }
         }
@@ -301,17 +307,17 @@ impl<P: ServerProtocol> Connection<P> {
             }
             ended => ended,
         };
-        match ended {
-            Err(Interrupt::Rejected(rejection) | Interrupt::Closing(rejection, _)) => {
-                // In a drain.
-                if rejection.kind() == RejectionKind::GoingAway {
-                    self.send_last_events().await?;
-                }
-                Err(self.reject_wait(rejection))
-            }
-            Err(Interrupt::Ended(end)) => Err(end),
-            Ok(()) | Err(Interrupt::NeedsMemory) => Ok(()),
+        let rejection = match ended {
+            Err(Interrupt::Rejected(rejection)) => rejection,
+            Err(Interrupt::Closing(closing)) => closing.0,
+            Err(Interrupt::Ended(end)) => return Err(end),
+            Ok(()) | Err(Interrupt::NeedsMemory) => return Ok(()),
+        };
+        // In a drain.
+        if rejection.kind() == RejectionKind::GoingAway {
+            self.send_last_events().await?;
         }
+        Err(self.reject_wait(rejection))
     }
 
     /// Sends the events that wait in a drain, and takes no further ones.

@@ -66,7 +66,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             Interrupt::Rejected(rejection) => return responder.reject_dropped(&rejection),
             Interrupt::Ended(End::Aborted(reason)) => return responder.aborted(reason),
             Interrupt::Ended(end) => return Err(end),
-            Interrupt::Closing(rejection, why) => (rejection, why),
+            Interrupt::Closing(closing) => *closing,
             Interrupt::NeedsMemory => {
                 let rejection = Rejection::new(RejectionKind::Failed, MEMORY_IN_USE);
                 (rejection, IN_CHUNK)

@@ -82,7 +82,10 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         ready!(waited);
         if io.has_passed(io.half_close_deadline()) {
             let rejection = half_closed(&self.out.shared.limits);
-            return Poll::Ready(Err(Interrupt::Closing(rejection, AFTER_HALF_CLOSE)));
+            return Poll::Ready(Err(Interrupt::Closing(Box::new((
+                rejection,
+                AFTER_HALF_CLOSE,
+            )))));
         }
         Poll::Ready(Ok(()))
     }
@@ -212,7 +215,10 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             // The rest of the chunk may have arrived.
             return match self.give_chunks(conversation, clock) {
                 Ok(false) => Ok(()),
-                _ => Err(Interrupt::Closing(late_chunk(self.chunk_limit()), IN_CHUNK)),
+                _ => Err(Interrupt::Closing(Box::new((
+                    late_chunk(self.chunk_limit()),
+                    IN_CHUNK,
+                )))),
             };
         }
         if self.ahead.len() > 0 {
@@ -220,7 +226,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             cx.waker().wake_by_ref();
             return Ok(());
         }
-        Err(Interrupt::Closing(no_chunk(limit), IN_CHUNK))
+        Err(Interrupt::Closing(Box::new((no_chunk(limit), IN_CHUNK))))
     }
 
     /// Returns how long the chunk may take whose beginning was read ahead.
