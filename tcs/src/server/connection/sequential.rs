@@ -17,7 +17,12 @@ use std::{
     task::{Context as TaskContext, Poll, Waker},
 };
 
-use super::{Next, end::End, rejections::too_large, respond::Responder};
+use super::{
+    Next,
+    end::End,
+    rejections::{check_control, too_large},
+    respond::Responder,
+};
 use crate::{
     Rejection,
     buffer::{EncodedMessage, Frames, ReadAhead},
@@ -312,6 +317,9 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         arrived: &[u8],
     ) -> Result<(), Next> {
         if kind != FrameKind::Oversized {
+            if let Err(error) = check_control(kind) {
+                return Err(self.bad_frame(&error, &[]));
+            }
             self.out.io.start_idle();
             return Ok(());
         }

@@ -7,7 +7,7 @@ use super::{
     super::{
         clocks::credit_limit,
         end::{End, Interrupt},
-        rejections::{credit_out_of_reach, no_more_credit},
+        rejections::{check_control, credit_out_of_reach, no_more_credit},
     },
     SequentialDriver,
     receive::input_at,
@@ -101,9 +101,9 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         loop {
             let input = input_at(self.ahead, self.searched, limit);
             let parsed = match framing.parse(input) {
-                Ok(Some(parsed)) => parsed,
+                Ok(Some(parsed)) if check_control(parsed.kind()).is_ok() => parsed,
                 Ok(None) => return Ok(!self.ahead.has_ended()),
-                Err(_) => return Ok(false),
+                _ => return Ok(false),
             };
             let message = input.bytes().get(parsed.payload()).unwrap_or_default();
             if let FrameKind::Control(code) = parsed.kind()

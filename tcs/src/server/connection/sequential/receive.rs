@@ -2,7 +2,11 @@
 
 use std::cmp::min;
 
-use super::{super::end::End, SequentialDriver, notices::CANCEL};
+use super::{
+    super::{end::End, rejections::check_control},
+    SequentialDriver,
+    notices::CANCEL,
+};
 use crate::{
     buffer::ReadAhead,
     conversation::{ChunksEnd, Conversation, Demand, Progress},
@@ -140,6 +144,10 @@ fn take_chunks<F: Framing>(
                 break Some(failed(&error));
             }
         };
+        // The loop handles this frame.
+        if let Err(error) = check_control(parsed.kind()) {
+            break Some(failed(&error));
+        }
         let message = input.bytes().get(parsed.payload()).unwrap_or_default();
         match parsed.kind() {
             // A client announces nothing else.
