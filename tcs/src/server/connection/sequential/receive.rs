@@ -47,7 +47,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         self.ahead.consume(skipped);
         progress.skip -= skipped;
         if skipped > 0 || demand != Demand::Chunks {
-            restart_framing(self.out.framing, self.out.shared);
+            restart_framing(self.framing, self.shared);
         }
         self.take_demanded(demand, &mut progress);
         if P::Framing::HAS_IDS {
@@ -60,7 +60,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         self.ahead.set_demand(!is_given && chunks.is_awaited());
         if is_given || demanded.is_none() || demanded == Some(0) && self.ahead.demand() != Some(0) {
             // The time until the next chunk begins, or the time of a chunk whose first byte has arrived.
-            self.out.io.end_frame();
+            self.io.end_frame();
         }
         if is_given {
             // `request_timeout` is for each chunk.
@@ -83,15 +83,9 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
                 }
             }
             Demand::Chunks => {
-                let limit = self.out.shared.limits.max_frame_len;
+                let limit = self.shared.limits.max_frame_len;
                 let can_be_cancelled = Self::can_be_cancelled();
-                return take_chunks(
-                    self.out.framing,
-                    self.ahead,
-                    limit,
-                    progress,
-                    can_be_cancelled,
-                );
+                return take_chunks(self.framing, self.ahead, limit, progress, can_be_cancelled);
             }
         }
         if self.ahead.has_ended() {
