@@ -143,7 +143,7 @@ impl<F: Framing> ConnectionFraming<F> {
         // With a limit that is too small, a framing returns the length of a message in place of waiting for its end, if
         // it is at most four times that limit.
         let mut smaller = limit;
-        while F::HAS_INDEPENDENT_REQUESTS && smaller > OVERHEAD {
+        while F::HAS_INDEPENDENT_FRAMES && smaller > OVERHEAD {
             smaller = smaller.div_ceil(SKIP_FACTOR);
             let input = Input::new(bytes, smaller, Side::Server, ReadState::Idle);
             match F::default().parse(input) {
@@ -256,24 +256,9 @@ impl<F: Framing> ConnectionFraming<F> {
         held
     }
 
-    /// Records what a control frame of this kind says about the messages after it, if anything. Returns an error for a
-    /// rejection from a client.
+    /// Records what a control frame of this kind says about the messages after it, if anything.
     #[cold]
-    fn take_control(
-        &mut self,
-        code: u8,
-        id: u32,
-        text: &[u8],
-        side: Side,
-    ) -> Result<(), FrameError> {
-        if code < PING {
-            if side == Side::Server {
-                return Err(FrameError::malformed(format_args!(
-                    "a control frame of kind {code:#04x}, which clients do not send"
-                )));
-            }
-            return Ok(());
-        }
+    fn note_control(&mut self, code: u8, id: u32, text: &[u8]) {
         self.forget_deadline();
         match Notice::from_frame(code, text) {
             Some(Notice::Deadline(limit)) if F::HAS_IDS => {
@@ -291,7 +276,6 @@ impl<F: Framing> ConnectionFraming<F> {
             }
             _ => {}
         }
-        Ok(())
     }
 
     /// Forgets the deadline of a request that does not come directly after it, or is rejected. Another request may have
@@ -351,9 +335,9 @@ impl<F: Framing> ConnectionFraming<F> {
                 arrived > 0 && frame.consumed > 0
             }
             FrameKind::Control(code) => {
-                if is_within {
+                if is_within && code >= PING {
                     let text = input.bytes().get(frame.payload()).unwrap_or_default();
-                    self.take_control(code, frame.id, text, input.side())?;
+                    self.note_control(code, frame.id, text);
                 }
                 is_within && frame.consumed > 0
             }

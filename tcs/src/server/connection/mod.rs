@@ -228,17 +228,14 @@ impl<P: ServerProtocol> Connection<P> {
             let Buffers { read, ahead, write } = self.buffers.checkout();
             write.prepare();
             let mut in_flight = None;
-            // Not from `parts`: the task would have room for the responder twice.
             let mut driver = SequentialDriver {
-                out: Responder {
-                    shared: &self.shared,
-                    info: &self.info,
-                    framing: &mut self.framing,
-                    write,
-                    io: &mut self.io,
-                },
+                shared: &self.shared,
+                info: &self.info,
+                framing: &mut self.framing,
                 frames: read.frames(),
                 ahead,
+                write,
+                io: &mut self.io,
                 in_flight: &mut in_flight,
                 searched: 0,
             };
@@ -254,12 +251,12 @@ impl<P: ServerProtocol> Connection<P> {
                     Next::Yield => true,
                     Next::End(end) => return Err(*end),
                 };
-                poll_fn(|cx| driver.out.io.poll_flush_in_time(driver.out.write, cx)).await?;
+                poll_fn(|cx| driver.io.poll_flush_in_time(driver.write, cx)).await?;
                 if must_yield {
                     // Waking the task is not enough: only tokio's yield polls the I/O driver, the
                     // timers and the signals before it polls this task again.
                     yield_now().await;
-                    poll_once(|cx| driver.out.io.resume(driver.ahead, cx)).await?;
+                    poll_once(|cx| driver.io.resume(driver.ahead, cx)).await?;
                 }
             }
         }

@@ -7,7 +7,7 @@ use super::{
         Next,
         clocks::CONTENDED,
         end::End,
-        rejections::{MEMORY_IN_USE, cancelled, going_away, late_frame, too_large},
+        rejections::{MEMORY_IN_USE, cancelled, check_control, going_away, late_frame, too_large},
     },
     ConcurrentDriver, Phase,
     backlog::Request,
@@ -286,6 +286,9 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         {
             // Without ids, the notice is about the request before it.
             self.cancel(slot);
+        } else if let Err(error) = check_control(parsed.kind) {
+            self.end_input();
+            self.bad_frame = Some(error);
         } else if self.is_idle() {
             self.out.io.start_idle();
         }

@@ -24,17 +24,17 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         timer: Timer<'_>,
     ) -> Result<Option<Upgrade<'r>>, End> {
         let has_returned = called.is_ok();
-        let before = self.out.io.unsent;
+        let before = self.io.unsent;
         let responded = self.respond_to_call(called);
         // A function that takes the connection over ends the conversation itself.
         if !matches!(responded, Ok(Some(_)))
-            && let Some(conversation) = self.out.info.open_conversation()
+            && let Some(conversation) = self.info.open_conversation()
         {
             self.end_conversation(conversation, has_returned);
         }
         // The drop of the timer records a call that was dropped.
         if has_returned {
-            timer.record(|| self.out.io.unsent.outcome_since(before));
+            timer.record(|| self.io.unsent.outcome_since(before));
         }
         responded
     }
@@ -46,7 +46,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         &mut self,
         called: Result<Result<P::Reply<'r>, Rejection>, Interrupt>,
     ) -> Result<Option<Upgrade<'r>>, End> {
-        let called = match self.out.info.open_conversation() {
+        let called = match self.info.open_conversation() {
             // The items of a function that did not return are dropped at the end of its request.
             Some(conversation) if called.is_ok() => self.write_items(conversation).and(called),
             _ => called,
@@ -61,7 +61,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Responds to a request whose function was dropped.
     #[cold]
     fn respond_to_dropped(&mut self, interrupt: Interrupt) -> Result<(), End> {
-        let responder = self.end_request();
+        let mut responder = self.end_request();
         let (rejection, why) = match interrupt {
             Interrupt::Rejected(rejection) => return responder.reject_dropped(&rejection),
             Interrupt::Ended(End::Aborted(reason)) => return responder.aborted(reason),
@@ -83,13 +83,13 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     fn end_conversation(&mut self, conversation: &Conversation, has_returned: bool) {
         conversation.end_request();
         self.searched = 0;
-        let rest = end_chunks(conversation, self.out.framing, self.ahead, self.out.shared);
+        let rest = end_chunks(conversation, self.framing, self.ahead, self.shared);
         self.frames.skip(rest);
         if P::CLONE_FRAMING.is_some()
             && let Some(framing) = conversation.framing.take()
             && has_returned
         {
-            *self.out.framing.get_mut() = *framing;
+            *self.framing.get_mut() = *framing;
         }
     }
 }

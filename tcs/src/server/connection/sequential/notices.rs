@@ -7,7 +7,7 @@ use super::{
     super::{
         clocks::credit_limit,
         end::{End, Interrupt},
-        rejections::{credit_out_of_reach, no_more_credit},
+        rejections::{check_control, credit_out_of_reach, no_more_credit},
     },
     SequentialDriver,
     receive::input_at,
@@ -38,7 +38,6 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     pub(super) fn must_wait_for_credit(&self) -> bool {
         P::Framing::HAS_IDS
             && self
-                .out
                 .info
                 .open_conversation()
                 .is_some_and(|conversation| conversation.credit.is_short())
@@ -54,8 +53,8 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
             return Deadline::NEVER;
         }
         // The clock was stopped when items were sent.
-        let began = *clock.get_or_insert(self.out.io.now());
-        let limit = credit_limit(&self.out.shared.limits, conversation.credit.after_items());
+        let began = *clock.get_or_insert(self.io.now());
+        let limit = credit_limit(&self.shared.limits, conversation.credit.after_items());
         Deadline::after(began, limit)
     }
 
@@ -87,23 +86,23 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     #[cold]
     pub(super) fn find_credit(&mut self, conversation: &Conversation) -> Result<bool, End> {
         self.move_rest_ahead()?;
-        let current = self.out.framing.get_mut();
+        let current = self.framing.get_mut();
         // The setter returns the id before.
         let id = current.set_id(0);
         current.set_id(id);
         // Another framing, because the requests are parsed again.
         let mut framing =
-            ConnectionFraming::<P::Framing>::after_first(self.out.shared.protocol.framing());
-        let limit = self.out.shared.limits.max_frame_len;
+            ConnectionFraming::<P::Framing>::after_first(self.shared.protocol.framing());
+        let limit = self.shared.limits.max_frame_len;
         // A block may have any bytes.
         self.searched = max(self.searched, conversation.chunks.rest_of_blocks());
         // The loop finds bad frames when it parses them again.
         loop {
             let input = input_at(self.ahead, self.searched, limit);
             let parsed = match framing.parse(input) {
-                Ok(Some(parsed)) => parsed,
+                Ok(Some(parsed)) if check_control(parsed.kind()).is_ok() => parsed,
                 Ok(None) => return Ok(!self.ahead.has_ended()),
-                Err(_) => return Ok(false),
+                _ => return Ok(false),
             };
             let message = input.bytes().get(parsed.payload()).unwrap_or_default();
             if let FrameKind::Control(code) = parsed.kind()
@@ -124,13 +123,13 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         if !Self::can_be_cancelled() || !has_arrived || conversation.chunks.may_be_block() {
             return Ok(false);
         }
-        let limit = self.out.shared.limits.max_frame_len;
+        let limit = self.shared.limits.max_frame_len;
         // The inner framing, because `ConnectionFraming` would count an announced chunk, which is parsed again.
-        let framing = self.out.framing.get_mut();
+        let framing = self.framing.get_mut();
         let mut next = framing.parse(self.frames.input(limit, Side::Server));
         if let Ok(None) = next {
             self.move_rest_ahead()?;
-            let framing = self.out.framing.get_mut();
+            let framing = self.framing.get_mut();
             next = framing.parse(input_at(self.ahead, 0, limit));
         }
         Ok(matches!(next, Ok(Some(parsed)) if parsed.kind() == CANCEL))

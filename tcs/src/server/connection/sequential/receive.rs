@@ -2,7 +2,11 @@
 
 use std::cmp::min;
 
-use super::{super::end::End, SequentialDriver, notices::CANCEL};
+use super::{
+    super::{end::End, rejections::check_control},
+    SequentialDriver,
+    notices::CANCEL,
+};
 use crate::{
     buffer::ReadAhead,
     conversation::{ChunksEnd, Conversation, Demand, Progress},
@@ -43,7 +47,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         self.ahead.consume(skipped);
         progress.skip -= skipped;
         if skipped > 0 || demand != Demand::Chunks {
-            restart_framing(self.out.framing, self.out.shared);
+            restart_framing(self.framing, self.shared);
         }
         self.take_demanded(demand, &mut progress);
         if P::Framing::HAS_IDS {
@@ -56,7 +60,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         self.ahead.set_demand(!is_given && chunks.is_awaited());
         if is_given || demanded.is_none() || demanded == Some(0) && self.ahead.demand() != Some(0) {
             // The time until the next chunk begins, or the time of a chunk whose first byte has arrived.
-            self.out.io.end_frame();
+            self.io.end_frame();
         }
         if is_given {
             // `request_timeout` is for each chunk.
@@ -79,15 +83,9 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
                 }
             }
             Demand::Chunks => {
-                let limit = self.out.shared.limits.max_frame_len;
+                let limit = self.shared.limits.max_frame_len;
                 let can_be_cancelled = Self::can_be_cancelled();
-                return take_chunks(
-                    self.out.framing,
-                    self.ahead,
-                    limit,
-                    progress,
-                    can_be_cancelled,
-                );
+                return take_chunks(self.framing, self.ahead, limit, progress, can_be_cancelled);
             }
         }
         if self.ahead.has_ended() {
@@ -140,6 +138,10 @@ fn take_chunks<F: Framing>(
                 break Some(failed(&error));
             }
         };
+        // The loop handles this frame.
+        if let Err(error) = check_control(parsed.kind()) {
+            break Some(failed(&error));
+        }
         let message = input.bytes().get(parsed.payload()).unwrap_or_default();
         match parsed.kind() {
             // A client announces nothing else.

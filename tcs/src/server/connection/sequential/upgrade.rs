@@ -31,19 +31,16 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         let Some(upgrade) = reply.take_upgrade() else {
             return self.respond(Ok(reply)).map(|()| None);
         };
-        let limit = self.out.shared.limits.reply_len();
+        let limit = self.shared.limits.reply_len();
         let encode = |out: &mut Writer<'_>| reply.encode(out);
-        let encoded = self
-            .out
-            .write
-            .message(self.out.framing.get_mut(), limit, encode);
+        let encoded = self.write.message(self.framing.get_mut(), limit, encode);
         match encoded {
             Ok(())
             | Err(EncodedMessage {
                 outcome: EncodeOutcome::Nothing,
                 after: After::Continue,
             }) => {
-                self.out.io.count_reply();
+                self.io.count_reply();
                 *self.in_flight = None;
                 Ok(Some(upgrade))
             }
@@ -53,12 +50,12 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
 
     /// Sends the reply, and serves the connection with `upgrade`, until its stream comes back.
     pub(super) async fn take_over(&mut self, upgrade: Upgrade<'_>) -> Result<Infallible, End> {
-        poll_fn(|cx| self.out.io.poll_flush_in_time(self.out.write, cx)).await?;
+        poll_fn(|cx| self.io.poll_flush_in_time(self.write, cx)).await?;
         // Creates the queue first, because the function may take a handle of it later.
-        self.out.info.push_queue();
-        close_queue(self.out.info, self.out.io);
-        let skip = self.out.info.open_conversation().map_or(0, |conversation| {
-            end_chunks(conversation, self.out.framing, self.ahead, self.out.shared)
+        self.info.push_queue();
+        close_queue(self.info, self.io);
+        let skip = self.info.open_conversation().map_or(0, |conversation| {
+            end_chunks(conversation, self.framing, self.ahead, self.shared)
         });
         // What the peer has sent after the request is the first input of the function.
         self.move_rest_ahead()?;
@@ -66,15 +63,14 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         self.ahead.consume(skipped);
         let has_ended = self.ahead.has_ended();
         let unread = take(self.ahead).into_bytes();
-        let (io, returned) =
-            Upgraded::new(self.out.io.hand_over(), unread, has_ended, skip - skipped);
+        let (io, returned) = Upgraded::new(self.io.hand_over(), unread, has_ended, skip - skipped);
         tracing::debug!("a function takes the connection over");
         if let Some(serving) = upgrade.serve(io) {
-            self.out.io.unless_aborted(serving).await?;
+            self.io.unless_aborted(serving).await?;
         }
         // The function may have moved the stream to another task.
-        if let Ok(returned) = self.out.io.unless_aborted(returned).await? {
-            self.out.io.take_back(returned);
+        if let Ok(returned) = self.io.unless_aborted(returned).await? {
+            self.io.take_back(returned);
         }
         Err(End::Upgraded)
     }

@@ -14,7 +14,6 @@ use super::{
             AFTER_HALF_CLOSE, IN_CHUNK, ITEM, cancelled, half_closed, late_chunk, no_chunk,
             no_credit, timed_out,
         },
-        respond::Responder,
     },
     SequentialDriver,
 };
@@ -34,23 +33,21 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         deadline: &mut Option<Instant>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Interrupt> {
-        let interrupt = ready!(
-            if let Some(conversation) = self.out.info.open_conversation() {
-                let before = *clock;
-                let polled = self.poll_streams(conversation, clock, cx);
-                if before.is_some() && *clock != before {
-                    // For the next item or chunk.
-                    *deadline = self.out.shared.limits.request_deadline();
-                }
-                polled
-            } else {
-                let request_deadline = self.request_deadline(clock);
-                self.poll_io(request_deadline, cx)
-                    .map(|waited| waited.err().unwrap_or_else(|| self.timed_out()))
+        let interrupt = ready!(if let Some(conversation) = self.info.open_conversation() {
+            let before = *clock;
+            let polled = self.poll_streams(conversation, clock, cx);
+            if before.is_some() && *clock != before {
+                // For the next item or chunk.
+                *deadline = self.shared.limits.request_deadline();
             }
-        );
+            polled
+        } else {
+            let request_deadline = self.request_deadline(clock);
+            self.poll_io(request_deadline, cx)
+                .map(|waited| waited.err().unwrap_or_else(|| self.timed_out()))
+        });
         if !matches!(interrupt, Interrupt::Rejected(_)) {
-            self.out.io.running = Running::LastFunction;
+            self.io.running = Running::LastFunction;
         }
         Poll::Ready(interrupt)
     }
@@ -58,13 +55,13 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Starts the clock of a function, unless it runs. Returns when the function must have returned.
     #[inline]
     fn request_deadline(&self, clock: &mut Option<ClockTime>) -> Deadline {
-        let began = *clock.get_or_insert(self.out.io.now());
-        Deadline::after(began, self.out.shared.limits.request_timeout)
+        let began = *clock.get_or_insert(self.io.now());
+        Deadline::after(began, self.shared.limits.request_timeout)
     }
 
     #[cold]
     fn timed_out(&self) -> Interrupt {
-        Interrupt::Rejected(timed_out(&self.out.shared.limits))
+        Interrupt::Rejected(timed_out(&self.shared.limits))
     }
 
     /// Waits for a function until a deadline. Returns an error if the connection closes before.
@@ -74,14 +71,14 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         deadline: Deadline,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<(), Interrupt>> {
-        let Responder { io, write, .. } = &mut self.out;
+        let Self { io, write, .. } = self;
         let waited = io.poll_while_functions_wait(deadline, self.ahead, write, cx)?;
         if self.ahead.is_large() && self.ahead.reserve(io.registration.memory()).is_err() {
             return Poll::Ready(Err(Interrupt::NeedsMemory));
         }
         ready!(waited);
         if io.has_passed(io.half_close_deadline()) {
-            let rejection = half_closed(&self.out.shared.limits);
+            let rejection = half_closed(&self.shared.limits);
             return Poll::Ready(Err(Interrupt::Closing(Box::new((
                 rejection,
                 AFTER_HALF_CLOSE,
@@ -144,7 +141,7 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         if self.is_cancelled(conversation)? {
             return Err(Interrupt::Rejected(cancelled()));
         }
-        Ok(has_room || has_more && self.out.write.is_empty())
+        Ok(has_room || has_more && self.write.is_empty())
     }
 
     /// Frames the items of the function and the events that wait. Returns `true` if there may be more.
@@ -155,13 +152,13 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         cx: &TaskContext<'_>,
     ) -> Result<bool, Interrupt> {
         // Items stay staged while the peer does not read.
-        let mut has_more = self.out.io.is_stalled();
+        let mut has_more = self.io.is_stalled();
         if !has_more && self.write_items(conversation)? {
             // `request_timeout` is for each item.
             *clock = None;
         }
         if let Some(queue) = conversation.pushes() {
-            has_more |= self.out.write_events(queue, Some(cx))?;
+            has_more |= self.responder().write_events(queue, Some(cx))?;
         }
         Ok(has_more)
     }
@@ -169,8 +166,8 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     /// Frames the items that the function has left. Returns `true` if there were some.
     #[cold]
     pub(super) fn write_items(&mut self, conversation: &Conversation) -> Result<bool, Interrupt> {
-        let written = self.out.write_items(conversation);
-        written.map_err(|error| Interrupt::Rejected(self.out.unsendable(ITEM, error)))
+        let written = self.responder().write_items(conversation);
+        written.map_err(|error| Interrupt::Rejected(self.responder().unsendable(ITEM, error)))
     }
 
     /// Waits for a function, which may wait for a chunk of its request, or for credit for its items. Returns an error if the
@@ -184,12 +181,12 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
     ) -> Result<(), Interrupt> {
         let is_silent = self.ahead.demand() == Some(0) && self.ahead.len() == 0;
         let limit = if is_silent {
-            self.out.io.idle_limit
+            self.io.idle_limit
         } else {
             self.chunk_limit()
         };
         let chunk_deadline = if self.ahead.demand().is_some() {
-            self.out.io.start_frame(limit)
+            self.io.start_frame(limit)
         } else {
             Deadline::NEVER
         };
@@ -205,11 +202,11 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         {
             return Ok(());
         }
-        if self.out.io.has_passed(request_deadline) {
+        if self.io.has_passed(request_deadline) {
             return Err(self.timed_out());
         }
-        if self.out.io.has_passed(credit_deadline) {
-            return Err(Interrupt::Rejected(no_credit(&self.out.shared.limits)));
+        if self.io.has_passed(credit_deadline) {
+            return Err(Interrupt::Rejected(no_credit(&self.shared.limits)));
         }
         if !is_silent {
             // The rest of the chunk may have arrived.
@@ -231,6 +228,6 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
 
     /// Returns how long the chunk may take whose beginning was read ahead.
     fn chunk_limit(&self) -> Limit {
-        frame_limit(&self.out.shared.limits, self.ahead.len())
+        frame_limit(&self.shared.limits, self.ahead.len())
     }
 }
