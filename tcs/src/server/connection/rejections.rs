@@ -24,8 +24,7 @@ pub(super) const IN_CHUNK: &str = "the rest of the chunk was not read";
 /// What the text of a rejection calls an item.
 pub(super) const ITEM: &str = "item of the reply";
 
-/// Returns an error for a control frame that clients do not send. Only the cold paths call it: a check for each frame costs
-/// four instructions.
+/// Returns an error for a control frame that clients do not send. Chunks that the function did not take are no error.
 pub(super) fn check_control(kind: FrameKind) -> Result<(), FrameError> {
     match kind {
         FrameKind::Control(code @ ..0x80) => Err(FrameError::malformed(format_args!(
