@@ -319,7 +319,8 @@ impl<'c, P: CallContract + Streams> Items<'c, P> {
     /// Returns an iterator over the items as `T`, a type that borrows nothing, such as `String` where the items are
     /// `&str`.
     ///
-    /// It ends after the last item, and after an error that ends the reply.
+    /// It ends after the last item, and after an error that ends the reply. In `async` code, each item is an error, without
+    /// end.
     pub fn owned<T>(&mut self) -> impl Iterator<Item = Result<T>>
     where
         T: for<'a> Decode<'a, <P as Streams>::Format>,
@@ -487,6 +488,8 @@ impl<F: Framing> Channel<F> {
     where
         P: Contract<Framing = F> + Pushes,
     {
+        // The tasks of further connections are not those of the runtime that the caller may have.
+        let _entered = process_runtime().ok().map(Runtime::enter);
         Events(self.0.events())
     }
 

@@ -143,7 +143,7 @@ impl<F: Framing> ConnectionFraming<F> {
         // With a limit that is too small, a framing returns the length of a message in place of waiting for its end, if
         // it is at most four times that limit.
         let mut smaller = limit;
-        while F::HAS_INDEPENDENT_FRAMES && smaller > OVERHEAD {
+        while F::HAS_INDEPENDENT_REQUESTS && smaller > OVERHEAD {
             smaller = smaller.div_ceil(SKIP_FACTOR);
             let input = Input::new(bytes, smaller, Side::Server, ReadState::Idle);
             match F::default().parse(input) {

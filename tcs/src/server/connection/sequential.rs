@@ -351,7 +351,7 @@ impl<'a, P: ServerProtocol> SequentialDriver<'a, P> {
         self.responder()
     }
 
-    /// Returns what writes all but ordinary replies. The driver has its parts, because a request takes six instructions more
+    /// Returns what writes all but ordinary replies. The driver has its parts, because a request takes ten instructions more
     /// if they are within a `Responder`.
     fn responder(&mut self) -> Responder<'_, P> {
         Responder {

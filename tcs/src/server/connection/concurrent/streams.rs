@@ -87,9 +87,15 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         let length = part.len();
         let parts = std::iter::once(part);
         let (_, error) = self.out.write_announced(Announcement::Parts, parts);
-        debug_assert!(error.is_none(), "a part is shorter than its message may be");
-        reply.sent += length;
-        self.slots.set_outcome(slot, Ok(reply));
+        let outcome = match error {
+            None => {
+                reply.sent += length;
+                Ok(reply)
+            }
+            // There is no memory for this part.
+            Some(error) => Err(self.out.unsendable("reply", error)),
+        };
+        self.slots.set_outcome(slot, outcome);
         self.outbox.put_back(slot);
     }
 }

@@ -85,9 +85,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     fn act_on_deadlines(&mut self, next: &Next) {
         if self.out.io.has_passed(self.next_deadline) {
             if self.needs_notices() {
-                // Credit that has arrived in time counts, although this task runs late.
-                self.read_more(&Next::Read);
-                self.take_requests();
+                self.take_all_ahead();
             }
             self.drop_late_functions();
         } else if self.out.io.has_passed(self.out.io.half_close_deadline()) {
@@ -108,8 +106,13 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     /// Drops all functions, and tells the peer of each.
     fn abort(&mut self, reason: AbortReason) -> Result<(), End> {
+        let mut slots = self.outbox.unanswered(&self.slots);
+        // A frame that was late is no request. The last rejection says that the connection ends.
+        slots.retain(|slot| {
+            let outcome = self.slots.outcome(*slot);
+            !matches!(outcome, Some(Err(rejection)) if rejection.kind().is_final())
+        });
         // If no request is unanswered, there is nothing to tell.
-        let slots = self.outbox.unanswered(&self.slots);
         let Some((last, others)) = slots.split_last() else {
             return Err(End::Closed);
         };
@@ -123,14 +126,28 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
 
     /// Rejects a frame whose time is over, unless the rest of it has arrived.
     fn reject_late_frame(&mut self) {
-        // What has arrived in time counts, although this task runs late, or the server drains.
-        if !self.ahead.is_unused() && self.take_ahead().is_ok() {
-            self.take_requests();
+        if !matches!(self.take_all_ahead(), Next::Read) {
+            return;
         }
         let deadline = self.out.io.frame_deadline(self.read);
         if self.out.io.has_passed(deadline) {
             self.reject_frame();
         }
+    }
+
+    /// Takes all requests and notices that have arrived: they count, although this task runs late, or the server drains.
+    /// The read buffer may have room for only a part of them at a time.
+    fn take_all_ahead(&mut self) -> Next {
+        let mut next = Next::Read;
+        let mut rest = usize::MAX;
+        while matches!(next, Next::Read) && !self.ahead.is_unused() && self.ahead.len() < rest {
+            rest = self.ahead.len();
+            if self.take_ahead().is_err() {
+                break;
+            }
+            next = self.take_requests();
+        }
+        next
     }
 
     /// Drops the functions whose time is over, or all at the end of `half_close_timeout`.

@@ -210,13 +210,11 @@ impl<P: ServerProtocol> SequentialDriver<'_, P> {
         }
         if !is_silent {
             // The rest of the chunk may have arrived.
-            return match self.give_chunks(conversation, clock) {
-                Ok(false) => Ok(()),
-                _ => Err(Interrupt::Closing(Box::new((
-                    late_chunk(self.chunk_limit()),
-                    IN_CHUNK,
-                )))),
-            };
+            if !self.give_chunks(conversation, clock)? {
+                return Ok(());
+            }
+            let late = (late_chunk(self.chunk_limit()), IN_CHUNK);
+            return Err(Interrupt::Closing(Box::new(late)));
         }
         if self.ahead.len() > 0 {
             // The chunk has begun in time, and has a time of its own.
