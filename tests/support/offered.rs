@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(1);
 /// The part at the beginning that is not measured: queues are not full yet.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// How long is measured. The figures of `docs/overload.md` are those of a build with optimization.
-const SECONDS: usize = if cfg!(debug_assertions) { 1 } else { 2 };
+const SECONDS: usize = 2;
 const MEASURED: Duration = Duration::from_secs(SECONDS as u64);
 
 /// A load, over connections that take turns.

@@ -59,12 +59,12 @@ fn is_fair(protocol: impl ServerProtocol, calls: Calls, costs: &[u64]) {
     assert_eq!(report.connections.aborted, 0);
 }
 
-/// Returns the median of up to thirty calls on a connection.
+/// Returns the median of up to a hundred calls on a connection.
 fn median(server: &Apart, request: &[u8], reply: usize) -> Duration {
     let mut peer = server.peer();
     let began = Instant::now();
     let mut times = Vec::new();
-    while times.len() < 30 && began.elapsed() < LIMIT {
+    while times.len() < 100 && began.elapsed() < LIMIT {
         times.push(exchange(&mut peer, request, reply));
     }
     times.sort_unstable();
