@@ -1,6 +1,7 @@
 //! What a channel's callers wait for when more is asked than may be in flight.
 
 use std::{
+    pin::pin,
     task::{Context, Waker},
     time::Duration,
 };
@@ -48,6 +49,30 @@ async fn caller_that_goes_leaves_its_turn_to_the_next() {
     hears(&mut peer, "next").await;
     within(peer.send(frame(b"2"))).await;
     assert_eq!(next.reply().await, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_is_not_polled_holds_up_no_other() {
+    let options = ConnectOptions::new().max_in_flight(1);
+    let (channel, mut peer) = memory::channel_with(&options, 1 << 10);
+    let open = call(&channel, "open");
+    hears(&mut peer, "open").await;
+    let mut unpolled = pin!(channel.call::<Owned>("unpolled"));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(unpolled.as_mut().poll(&mut cx).is_pending());
+    let next = call(&channel, "next");
+    settle().await;
+    within(peer.send(frame(b"1"))).await;
+    assert_eq!(open.reply().await, "1");
+    hears(&mut peer, "next").await;
+    within(peer.send(frame(b"2"))).await;
+    assert_eq!(next.reply().await, "2");
+    let server = async {
+        hears(&mut peer, "unpolled").await;
+        within(peer.send(frame(b"3"))).await;
+    };
+    let (reply, ()) = tokio::join!(unpolled, server);
+    assert_eq!(reply.expect("a reply"), "3");
 }
 
 #[tokio::test]

@@ -84,6 +84,26 @@ async fn hedge_waits_for_the_other_request_if_one_fails() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn hedge_was_not_executed_if_both_requests_were_rejected() {
+    for (is_lost, execution) in [(false, Execution::NotExecuted), (true, Execution::Unknown)] {
+        let (channel, _attempts, [mut one, mut two]) = pair().await;
+        let hedged = call(&channel.idempotent().hedge(SECOND), "x");
+        hears(&mut one, "x").await;
+        hears(&mut two, "x").await;
+        if is_lost {
+            drop(one);
+        } else {
+            patiently(one.send(control(code::TOO_LARGE, ""))).await;
+        }
+        settle().await;
+        assert!(!hedged.is_over());
+        patiently(two.send(control(code::TOO_LARGE, ""))).await;
+        let error = hedged.outcome().await.expect_err("it was rejected");
+        assert_eq!(error.execution(), execution);
+    }
+}
+
 #[tokio::test]
 async fn late_hedge_names_the_server_that_has_not_failed() {
     let listeners = [listen().await, listen().await];

@@ -75,7 +75,11 @@ async fn connection_with_a_call_in_flight_is_not_idle() {
     sleep(10 * SECOND).await;
     patiently(peer.send(frame("1"))).await;
     assert_eq!(first.reply().await, "1");
+    // The idle time begins with the reply.
+    let replied = Instant::now();
     assert_eq!(patiently(peer.hear()).await, Heard::End);
+    let idle = replied.elapsed();
+    assert!(idle > SECOND / 2 && idle < 2 * SECOND, "{idle:?}");
 }
 
 /// A channel whose connections are old after 100 s.

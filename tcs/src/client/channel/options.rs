@@ -302,38 +302,40 @@ impl<F: Framing> ChannelOptions<F> {
 
     /// Sets how long a connection may be without a call before the channel closes it. The next call opens another.
     ///
-    /// Keep this shorter than the server's [`idle_timeout`](crate::server::Server::idle_timeout), so that no request is sent
-    /// while the server closes the connection. The time is accurate to within one eighth. Creating the channel returns an error
-    /// for zero. Default: 4 minutes. With `None`, only the server closes idle connections.
+    /// Keep this shorter than the server's [`idle_timeout`](crate::server::Server::idle_timeout), so that no request is
+    /// sent while the server closes the connection. The time is accurate to within one eighth. Creating the channel
+    /// returns an error for zero. Default: 4 minutes. With `None`, only the server closes idle connections.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.connector.idle_timeout = clamped(limit);
         self
     }
 
-    /// Sets the time without traffic to the server after which the channel sends a ping, so that load balancers and routers keep
-    /// the connection.
+    /// Sets the time without traffic to the server after which the channel sends a ping, so that load balancers and
+    /// routers keep the connection.
     ///
-    /// A ping is a frame that the server ignores. Only [`LengthPrefixed`] and `Multiplexed` have pings. A ping is not a request:
-    /// it extends neither [`idle_timeout`](Self::idle_timeout) nor the server's idle timeout.
+    /// A ping is a frame that the server ignores. Only [`LengthPrefixed`] and `Multiplexed` have pings. A ping is not a
+    /// request: it extends neither [`idle_timeout`](Self::idle_timeout) nor the server's idle timeout.
     ///
-    /// To detect a lost server, use [`ConnectOptions::keepalive_timeout`], which is on by default. With pings, it takes at least
-    /// the [`reply_timeout`](ConnectOptions::reply_timeout). If that is `None`, a lost server is detected only after about
-    /// 15 minutes, or at the end of `idle_timeout`.
-    /// Creating the channel returns an error for zero. Default: `None`.
+    /// To detect a lost server, use [`ConnectOptions::keepalive_timeout`], which is on by default. With pings, it takes
+    /// at least the [`reply_timeout`](ConnectOptions::reply_timeout). If that is `None`, a lost server is detected only
+    /// after about 15 minutes, or at the end of `idle_timeout`. Creating the channel returns an error for zero.
+    /// Default: `None`.
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.connector.ping_interval = clamped(interval);
         self
     }
 
-    /// Sets the age at which a connection is replaced, or up to a tenth earlier. New servers behind a name then get a share of
-    /// the connections.
+    /// Sets the age at which a connection is replaced, or up to a tenth earlier. New servers behind a name then get a
+    /// share of the connections.
     ///
-    /// The channel opens the new connection first, while calls use the old one. If the attempt fails, the old one stays, and the
-    /// attempt is repeated after the [backoff](Self::backoff). Then the calls in flight on the old one are answered. New calls
-    /// meanwhile use the other [`connections`](Self::connections), or wait if there is only one.
+    /// The channel opens the new connection first, while calls use the old one. If the attempt fails, the old one
+    /// stays, and the attempt is repeated after the [backoff](Self::backoff). Then the calls in flight on the old one
+    /// are answered. New calls meanwhile use the other [`connections`](Self::connections), or wait if there is only
+    /// one.
     ///
-    /// A connection with a [streamed reply](crate::Channel::stream) is replaced once the stream has ended. A connection that had
-    /// no call and no event in all this time is closed, and the next call opens another. Creating the channel returns an error for zero. Default: `None`.
+    /// A connection with a [streamed reply](crate::Channel::stream) is replaced once the stream has ended. A connection
+    /// that had no call and no event in all this time is closed, and the next call opens another. Creating the channel
+    /// returns an error for zero. Default: `None`.
     pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.connector.max_age = clamped(limit);
         self

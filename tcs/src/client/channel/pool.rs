@@ -58,6 +58,9 @@ impl<F: Framing> Pool<F> {
     /// Sets how the protocol distinguishes events from replies. Each connection passes it on to the next one.
     #[cold]
     pub(super) fn set_is_event(&self, is_event: fn(&[u8]) -> bool) {
+        if let Some(whole) = &self.whole {
+            return whole.set_is_event(is_event);
+        }
         if self.is_event.get().is_none() {
             for subchannel in &self.subchannels {
                 subchannel.lock().framing.set_is_event(is_event);

@@ -107,7 +107,6 @@ impl<F: Framing> Channel<F> {
         let Some(mut other) = poll_once(|cx| self.send_hedge(cx, call, request)).await else {
             return call.reply().await;
         };
-        retries.is_unknown = true;
         let first = tokio::select! {
             biased;
             reply = call.reply() => reply,
@@ -119,6 +118,7 @@ impl<F: Framing> Channel<F> {
         match first {
             // The other call may still be answered.
             Err(failure) if !failure.is_answer() => {
+                retries.record(&failure.error);
                 *call = other;
                 call.reply().await
             }

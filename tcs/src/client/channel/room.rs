@@ -1,8 +1,8 @@
 //! How calls wait until a connection has room for them.
 
-use std::{sync::Arc, task::Context};
+use std::{pin::pin, sync::Arc, task::Context};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Channel,
@@ -49,7 +49,7 @@ impl<F: Framing> Channel<F> {
             // If there is room at the moment of the deadline, nothing is sent any more.
             biased;
             late = wait_until_late(earlier) => Err(self.pool.no_room(late)),
-            call = self.queue_in_turn(chosen, request) => call,
+            call = self.queue_in_turn(chosen, request, earlier.is_some()) => call,
         }
     }
 
@@ -61,11 +61,25 @@ impl<F: Framing> Channel<F> {
         &'s self,
         chosen: &'s Arc<Subchannel<F>>,
         request: &Request<'_>,
+        has_timer: bool,
     ) -> Result<(Call<'s, F>, &'s Arc<Subchannel<F>>)> {
         let pool = &self.pool;
         let mut room = pool.shared.room.subscribe();
+        let mut turn = pin!(pool.turn.acquire());
         // When the permit is dropped, the next call is the first, and looks for room as well.
-        let _first = pool.turn.acquire().await;
+        let _first = loop {
+            tokio::select! {
+                biased;
+                first = &mut turn => break first,
+                // The first call may not be polled, so the others look for room now and then. A call without a limit
+                // has no timer, because it needs no runtime.
+                () = async { sleep(ATTEMPT_DELAY).await }, if has_timer => {
+                    if let Some(queued) = self.queue_now(chosen, request).await? {
+                        return Ok(queued);
+                    }
+                }
+            }
+        };
         // How many connections there are beside the chosen one, and how many of them are requested.
         let others = if pool.shared.connector.reconnects() {
             pool.subchannels.len() - 1
@@ -76,13 +90,9 @@ impl<F: Framing> Channel<F> {
         let mut asked = if has_failed { others } else { 0 };
         loop {
             room.mark_unchanged();
-            let open = pool.choose_with_room();
-            let subchannel = open.unwrap_or(chosen);
-            if let Some(call) = queue(subchannel, request).await? {
-                return Ok((call, subchannel));
+            if let Some(queued) = self.queue_now(chosen, request).await? {
+                return Ok(queued);
             }
-            pool.check_attempts()?;
-            Reconnector::request(chosen, "call()")?;
             let after_chosen = pool.subchannels.iter().cycle().skip(chosen.index + 1);
             for other in after_chosen.take(asked) {
                 Reconnector::request_in_background(other);
@@ -97,6 +107,21 @@ impl<F: Framing> Channel<F> {
                 asked = others;
             }
         }
+    }
+
+    /// Queues the request at a connection that has room. If there is none, requests `chosen`.
+    async fn queue_now<'s>(
+        &'s self,
+        chosen: &'s Arc<Subchannel<F>>,
+        request: &Request<'_>,
+    ) -> Result<Option<(Call<'s, F>, &'s Arc<Subchannel<F>>)>> {
+        let subchannel = self.pool.choose_with_room().unwrap_or(chosen);
+        if let Some(call) = queue(subchannel, request).await? {
+            return Ok(Some((call, subchannel)));
+        }
+        self.pool.check_attempts()?;
+        Reconnector::request(chosen, "call()")?;
+        Ok(None)
     }
 }
 

@@ -28,7 +28,7 @@ pub struct ChannelState {
     /// The number of connections that ended while calls were in flight. Connections that end while they are idle do
     /// not count.
     pub losses: u64,
-    /// The number of attempts to connect that have failed.
+    /// The number of attempts to connect that have failed, except those of [`connect`](crate::Channel::connect).
     pub failed_attempts: u64,
     /// The number of times that a request was sent again, or a second time by a [hedge](crate::Channel::hedge).
     pub retries: u64,

@@ -34,8 +34,8 @@ async fn check_use<F: Framing>(subchannel: &Subchannel<F>) -> Infallible {
     let Some(shortest) = idle_timeout.into_iter().chain(ping_interval).min() else {
         return pending().await;
     };
-    // When a check found the last request, and when one found the last bytes.
-    let (mut last_request, mut last_sent) = (Instant::now(), Instant::now());
+    // When a check found the last use, and when one found the last bytes.
+    let (mut last_use, mut last_sent) = (Instant::now(), Instant::now());
     let mut last_offset = 0;
     loop {
         sleep(check_period(shortest)).await;
@@ -44,14 +44,18 @@ async fn check_use<F: Framing>(subchannel: &Subchannel<F>) -> Infallible {
             |limit: Option<Duration>, since| limit.is_some_and(|limit| now - since >= limit);
         let mut state = subchannel.lock();
         if state.queue.end_offset() > last_offset {
-            (last_request, last_sent) = (now, now);
+            (last_use, last_sent) = (now, now);
+        }
+        // The idle time begins with the reply, or with the end of the events.
+        if !state.is_unused() {
+            last_use = now;
         }
         if has_passed(ping_interval, last_sent) {
             state.ping();
             last_sent = now;
         }
         last_offset = state.queue.end_offset();
-        if has_passed(idle_timeout, last_request) && state.is_unused() {
+        if has_passed(idle_timeout, last_use) {
             // The calls that come now wait for another connection.
             state.end();
         }

@@ -24,7 +24,7 @@ use crate::{
     Channel, Execution, Rejection, RejectionKind,
     client::{ChannelOptions, ConnectOptions, text_contract::Text},
     deadline::with_inherited,
-    framing::{LengthPrefixed, Multiplexed},
+    framing::{LengthPrefixed, Lines, Multiplexed},
     transport::Stream,
 };
 
@@ -305,6 +305,25 @@ async fn hedge_overtakes_no_call_that_waits_for_room() {
         let hedged = tokio::time::timeout(2 * second, hedging.reply_to_bytes(false, b"x")).await;
         assert!(hedged.is_err(), "there is no reply");
         assert_eq!(channel.state().retries, u64::from(!is_awaited));
+    }
+}
+
+#[test]
+fn first_connection_tells_events_from_replies_as_the_others_do() {
+    for is_first in [false, true] {
+        let channel: Channel<Lines> = Channel::of_connections(2, ConnectOptions::new(), false);
+        let (all, first) = (&channel.pool, Pool::first_of(&channel.pool));
+        let (former, later) = if is_first {
+            (&first, all)
+        } else {
+            (all, &first)
+        };
+        former.set_is_event(|_| true);
+        later.set_is_event(|_| false);
+        for subchannel in &all.subchannels {
+            let is_event = subchannel.lock().framing.is_event().expect("it is set");
+            assert!(is_event(b"x"));
+        }
     }
 }
 
