@@ -71,6 +71,16 @@ async fn step_that_fails_says_where_and_what() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn step_after_the_end_fails() {
+    for script in [Script::new().close(), Script::new().reset()] {
+        let said = played_with("", script.receive("never")).await;
+        let place = format!("step 2 of the script, at {}:", file!());
+        assert!(said.starts_with(&place), "{said}");
+        assert!(said.contains(": no step can follow the end"), "{said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn step_that_takes_too_long_fails() {
     let (near, _far) = pipe(64);
     let script = Script::new()
