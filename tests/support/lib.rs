@@ -31,6 +31,7 @@ pub mod offered;
 pub mod overload;
 mod own_addrs;
 pub mod pair;
+mod panic_text;
 mod peer;
 pub mod pipeline;
 pub mod process;
@@ -53,6 +54,7 @@ pub use kind::{Act, BlockingFn, Kind, ReadyFn, SyncFn, WaitingFn};
 pub use link::Link;
 pub use log::Log;
 pub use own_addrs::{own_addrs, own_ip};
+pub use panic_text::panic_text;
 pub use peer::{Heard, Io, RawPeer, code, control, frame};
 pub use server::{
     LONG, Over, Running, Scratch, adds_up, closes_after, nothing_is_left, said_to, scratch_path,

@@ -7,7 +7,7 @@ use super::with_marks;
 /// Returns the tokens of a type with the spaces of rustfmt.
 pub(crate) fn text_of(tokens: TokenStream) -> String {
     let mut text = String::new();
-    for (token, [.., before, _, after, _]) in with_marks(tokens) {
+    for (token, [two_before, before, _, after, _]) in with_marks(tokens) {
         let follows_word = text.ends_with(|last: char| last.is_alphanumeric() || last == '_');
         match token {
             TokenTree::Group(group) => {
@@ -21,7 +21,7 @@ pub(crate) fn text_of(tokens: TokenStream) -> String {
                 let is_after_keyword = ["mut", "const", "dyn", "impl"]
                     .iter()
                     .any(|word| text.ends_with(word));
-                if follows_word && (open != "(" || is_after_keyword) {
+                if follows_word && (open != "(" || is_after_keyword || two_before == '\'') {
                     text.push(' ');
                 }
                 text.extend([open, &text_of(group.stream()), close]);
@@ -69,6 +69,7 @@ mod tests {
             "<Vec<u8> as IntoIterator>::Item",
             "[u8; { 1 }]",
             "&mut (u8, bool)",
+            "&'a (u8, bool)",
             "text!('a)",
             "unsafe extern \"C\" fn(u8) -> u8",
         ] {

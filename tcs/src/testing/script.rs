@@ -167,14 +167,14 @@ impl Script {
         self.step(Step::ShutDown)
     }
 
-    /// Closes the connection. This is the last step.
+    /// Closes the connection. A step after this one fails.
     #[track_caller]
     pub fn close(self) -> Self {
         self.step(Step::Close)
     }
 
     /// Resets the connection, which is a [`Pipe`] or a [`TcpStream`], also in a [`FaultyStream`](super::FaultyStream).
-    /// This is the last step. It fails with any other stream.
+    /// It fails with any other stream. A step after this one fails.
     #[track_caller]
     pub fn reset(self) -> Self {
         self.step(Step::Reset)
@@ -220,26 +220,30 @@ impl Script {
     /// # Panics
     ///
     /// Panics if a step fails.
-    pub async fn play<S>(self, mut stream: S) -> Option<S>
+    pub async fn play<S>(self, stream: S) -> Option<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
+        let mut stream = Some(stream);
         for (number, (step, line)) in self.steps.into_iter().enumerate() {
             let place = Place {
                 name: &self.name,
                 number: number + 1,
                 line,
             };
+            let Some(open) = &mut stream else {
+                place.fails("no step can follow the end");
+            };
             match step {
-                Step::Close => return None,
+                Step::Close => stream = None,
                 Step::Reset => {
-                    reset(&mut stream, type_name::<S>());
-                    return None;
+                    reset(open, type_name::<S>());
+                    stream = None;
                 }
                 Step::Pause(time) => sleep(time).await,
                 step => {
                     let mut received = Vec::new();
-                    let done = timeout(self.limit, step.run(&mut stream, &mut received)).await;
+                    let done = timeout(self.limit, step.run(open, &mut received)).await;
                     match done {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => place.fails(&format!(
@@ -257,7 +261,7 @@ impl Script {
                 }
             }
         }
-        Some(stream)
+        stream
     }
 
     /// Plays at one end of a pipe, in a task of its own. Returns the other end.

@@ -17,6 +17,7 @@ use tcs::{
     server_protocol,
     testing::{Pipe, TestServer, WireTest, cut_client_everywhere},
 };
+use tcs_tests::panic_text;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, WriteHalf},
     task::yield_now,
@@ -335,9 +336,7 @@ const FAULTS: &[(Fault, &str)] = &[
 
 /// Returns what the kit says of a test that fails.
 fn failure(test: impl FnOnce()) -> Option<String> {
-    let panic = catch_unwind(AssertUnwindSafe(test)).err()?;
-    let said = panic.downcast_ref::<String>().cloned();
-    said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()))
+    catch_unwind(AssertUnwindSafe(test)).err().map(panic_text)
 }
 
 #[test]

@@ -20,7 +20,7 @@ use tcs::{
         cut_client_everywhere, cut_everywhere, pipe, serve,
     },
 };
-use tcs_tests::frame;
+use tcs_tests::{frame, panic_text};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -32,10 +32,7 @@ async fn failure(test: impl Future<Output: Send> + Send + 'static) -> String {
     let Err(error) = tokio::spawn(test).await else {
         panic!("it has not failed");
     };
-    let panic = error.into_panic();
-    let said = panic.downcast_ref::<String>().cloned();
-    let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
-    said.expect("a text")
+    panic_text(error.into_panic())
 }
 
 /// Plays with a peer that sends these bytes, and closes.
@@ -71,6 +68,16 @@ async fn step_that_fails_says_where_and_what() {
 
     let said = played_with("", Script::new().send("\0")).await;
     assert!(said.contains("broken pipe\nto send: `\\x00`"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn step_after_the_end_fails() {
+    for script in [Script::new().close(), Script::new().reset()] {
+        let said = played_with("", script.receive("never")).await;
+        let place = format!("step 2 of the script, at {}:", file!());
+        assert!(said.starts_with(&place), "{said}");
+        assert!(said.contains(": no step can follow the end"), "{said}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +231,8 @@ async fn pieces_of_a_seed_have_any_size() {
 /// Runs itself once more with a seed, and looks at what that says.
 #[test]
 fn seed_of_a_failure_is_printed_and_replayed() {
-    if std::env::var_os("TCS_SEED").is_some() {
+    // Not `TCS_SEED`, with which you may replay another test of this crate.
+    if std::env::var_os("TCS_SEED_REPLAYED").is_some() {
         let seeds: Vec<_> = Seed::many(20).collect();
         assert_eq!(seeds.len(), 1);
         panic!("as the first time");
@@ -234,6 +242,7 @@ fn seed_of_a_failure_is_printed_and_replayed() {
     let output = std::process::Command::new(program)
         .args(["--exact", name, "--nocapture"])
         .env("TCS_SEED", "123456")
+        .env("TCS_SEED_REPLAYED", "")
         .output()
         .expect("it starts");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -374,14 +383,15 @@ fn servers_of_the_library_pass() {
 }
 
 #[test]
-#[should_panic(expected = "Stall after 0 bytes of the requests: the server has not closed")]
 fn server_without_limits_is_found() {
     let server = || ConcurrentServer::new(Greet).idle_timeout(None);
     let list = WireTest::new().exchange(frame("Ann"), frame("Hello, Ann!"));
     list.without_limits()
         .check(|stream| server().serve_stream(stream, Peer::unnamed()));
     let list = WireTest::new().exchange(frame("Ann"), frame("Hello, Ann!"));
-    list.check(|stream| server().serve_stream(stream, Peer::unnamed()));
+    let said = failure_of(|| list.check(|stream| server().serve_stream(stream, Peer::unnamed())));
+    let expected = "Stall after 0 bytes of the requests: the server has not closed";
+    assert!(said.contains(expected), "{said}");
 }
 
 #[test]
@@ -394,9 +404,19 @@ fn request_that_is_executed_twice_is_found() {
 }
 
 #[test]
-#[should_panic(expected = "without a cut")]
 fn calls_must_succeed_without_a_cut() {
-    cut_client_everywhere(Greet, async |_| Err::<(), _>(Execution::NotSent));
+    #[server_protocol]
+    fn number(text: &str) -> Result<u32, String> {
+        text.parse().map_err(|_| "no number".to_owned())
+    }
+
+    let said = failure_of(|| {
+        cut_client_everywhere(Greet, async |_| Err::<(), _>(Execution::NotSent));
+    });
+    assert!(said.starts_with("without a cut: NotSent"), "{said}");
+    // The server has executed the request, but an error is not a value to compare with.
+    let said = failure_of(|| cut_everywhere(Number, || ["x", "1", "2"]));
+    assert!(said.starts_with("without a cut: Executed"), "{said}");
 }
 
 /// Reads to the end at the other end of a pipe.
@@ -454,10 +474,7 @@ async fn half_close_that_takes_several_polls_goes_on() {
 /// Returns the text of the panic of a test that has no runtime.
 fn failure_of(test: impl FnOnce()) -> String {
     let test = std::panic::AssertUnwindSafe(test);
-    let panic = std::panic::catch_unwind(test).expect_err("it fails");
-    let said = panic.downcast_ref::<String>().cloned();
-    said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()))
-        .expect("a text")
+    panic_text(std::panic::catch_unwind(test).expect_err("it fails"))
 }
 
 #[tokio::test(start_paused = true)]
