@@ -65,7 +65,7 @@ async fn frame_that_arrived_in_time_is_served_also_while_the_server_drains() {
         let server = ConcurrentServer::new(Ordered::new(gates.clone())).frame_timeout(LIMIT);
         let server = start_over(Over::Memory, server).await;
         let mut peer = server.peer().await;
-        let late = frame(&"B".repeat(length));
+        let late = frame("B".repeat(length));
         let (first, rest) = late.split_at(2);
         patiently(peer.send([&*frame("a"), first].concat())).await;
         gates.reached(&["a"]).await;
