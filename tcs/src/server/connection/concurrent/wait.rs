@@ -85,7 +85,7 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
     fn act_on_deadlines(&mut self, next: &Next) {
         if self.out.io.has_passed(self.next_deadline) {
             if self.needs_notices() {
-                self.take_all_ahead();
+                self.take_late_notices();
             }
             self.drop_late_functions();
         } else if self.out.io.has_passed(self.out.io.half_close_deadline()) {
@@ -124,30 +124,37 @@ impl<P: ServerProtocol, F: Future<Output = Outcome>> ConcurrentDriver<'_, P, F> 
         self.out.aborted(reason)
     }
 
+    /// Takes the notices that arrived in time, although this task runs late: their credit counts.
+    fn take_late_notices(&mut self) {
+        let mut next = Next::Read;
+        // The read buffer may have room for only a part of them at a time.
+        loop {
+            let has_more = self.read_more(&next);
+            next = self.take_requests();
+            if !has_more {
+                return;
+            }
+        }
+    }
+
     /// Rejects a frame whose time is over, unless the rest of it has arrived.
     fn reject_late_frame(&mut self) {
-        if !matches!(self.take_all_ahead(), Next::Read) {
-            return;
+        let mut rest = usize::MAX;
+        // What has arrived in time counts, although this task runs late, or the server drains. The read buffer may have
+        // room for only a part of it at a time.
+        while !self.ahead.is_unused() && self.ahead.len() < rest {
+            rest = self.ahead.len();
+            if self.take_ahead().is_err() {
+                break;
+            }
+            if !matches!(self.take_requests(), Next::Read) {
+                return;
+            }
         }
         let deadline = self.out.io.frame_deadline(self.read);
         if self.out.io.has_passed(deadline) {
             self.reject_frame();
         }
-    }
-
-    /// Takes all requests and notices that have arrived: they count, although this task runs late, or the server drains.
-    /// The read buffer may have room for only a part of them at a time.
-    fn take_all_ahead(&mut self) -> Next {
-        let mut next = Next::Read;
-        let mut rest = usize::MAX;
-        while matches!(next, Next::Read) && !self.ahead.is_unused() && self.ahead.len() < rest {
-            rest = self.ahead.len();
-            if self.take_ahead().is_err() {
-                break;
-            }
-            next = self.take_requests();
-        }
-        next
     }
 
     /// Drops the functions whose time is over, or all at the end of `half_close_timeout`.
