@@ -81,7 +81,7 @@ impl Pipe {
     }
 }
 
-/// A stream of any type, of which a [`Pipe`], a TCP stream and a [`FaultyStream`] around one can be reset.
+/// A stream of any type. [`reset`] can reset a [`Pipe`], a TCP stream, and a [`FaultyStream`] around one of them.
 pub(super) trait TestStream: AsyncRead + AsyncWrite + Any + Send + Unpin {
     /// Returns the name of the type, for messages.
     fn type_name(&self) -> &'static str {

@@ -75,8 +75,8 @@ struct Subscription {
     must_renew: bool,
     /// How many renewals have failed, one after the other.
     failures: u32,
-    /// The renewal, while it runs. It is a task, because later calls wait behind it while it waits for room, even if
-    /// `next` is not polled.
+    /// The task of the current renewal. Later calls wait behind a renewal that waits for room, so it must run even if `next`
+    /// is not polled.
     renewal: JoinSet<Result<u64>>,
 }
 
